@@ -1,0 +1,92 @@
+# What a developer types, and what CI types: `.ci/run` runs these same recipes.
+# `scripts/install-tools.sh` puts the tools they need into ./tools/bin, just itself among them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# The pinned tools come before whatever else the machine has.
+export PATH := justfile_directory() / "tools/bin" + ":" + env("PATH")
+
+# The commit whose protos callers already use; a branch is compared with its base by
+# `just against=origin/main proto`.
+against := "HEAD~1"
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Formats the Rust sources and the protos.
+fmt:
+    cargo fmt --all
+    buf format -w proto
+
+# Fails if `just fmt` would change a Rust source; `just proto` does the same for the protos.
+fmt-check:
+    cargo fmt --all --check
+
+# Treats every warning of clippy and rustdoc as an error.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace --locked
+
+# Checks the protos: style, format, and that no caller of the parent commit's protos breaks.
+proto: && proto-breaking
+    buf lint
+    buf format --diff --exit-code proto
+
+# Only our own module is compared; without `--exclude-imports` the vendored files would be too.
+[private]
+proto-breaking:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! git rev-parse --quiet --verify '{{ against }}^{commit}' >/dev/null; then
+        echo "proto: breaking changes NOT checked: there is no commit {{ against }} here"
+    elif ! git cat-file -e '{{ against }}:buf.yaml' 2>/dev/null ||
+        ! git cat-file -e '{{ against }}:proto' 2>/dev/null; then
+        echo "proto: breaking changes NOT checked: {{ against }} has no buf.yaml or no proto directory"
+    else
+        buf breaking proto --exclude-imports --against '.git#ref={{ against }},subdir=proto'
+    fi
+
+# Checks what we depend on: bans, licences, sources.
+deny:
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+# Checks our dependencies for known vulnerabilities. Not in CI: it needs the advisory database's host.
+advisories:
+    cargo deny --locked check advisories
+
+# Runs every test; the PostgreSQL half is skipped where no server is installed.
+test:
+    cargo test --workspace --locked
+
+# Runs the README's own test command, with the PostgreSQL half required.
+test-all:
+    AUDIT_LOGS_TEST_POSTGRES=required just readme-block test
+
+# Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
+readme-run: (readme-block "run")
+
+# The command is read from the README, not copied: so the block must not name the recipe that runs it.
+[private]
+readme-block NAME:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command=$(scripts/readme-block.sh '{{ NAME }}')
+    printf 'README.md, block "{{ NAME }}":\n%s\n\n' "$command"
+    bash -euo pipefail -c "$command"
+
+# Shows the main job, on a fresh SQLite database.
+demo:
+    cargo run --release --locked -- demo
+
+# Runs the README's grpcurl session against a real server.
+grpcurl-session:
+    bash scripts/readme-session.sh
+
+# Starts the server; arguments are handed on: `just run --help`.
+run *ARGS:
+    cargo run --locked -- {{ ARGS }}
+
+# Does exactly what CI does.
+ci:
+    bash .ci/run

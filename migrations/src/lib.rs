@@ -1,0 +1,30 @@
+//! The database schema of the audit-log service, as forward-only migrations that run unchanged on
+//! SQLite and PostgreSQL.
+//!
+//! Tables of tenants have `organization_id` first in their primary key and in every index; there
+//! are no sequences and no foreign keys, so the schema can be distributed by organization.
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationTrait, async_trait};
+
+mod columns;
+mod m20261121_000001_tenancy;
+mod m20261121_000002_actions;
+mod m20261121_000003_events;
+mod m20261121_000004_exports;
+
+/// Runs the migrations, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_tenancy::Migration),
+            Box::new(m20261121_000002_actions::Migration),
+            Box::new(m20261121_000003_events::Migration),
+            Box::new(m20261121_000004_exports::Migration),
+        ]
+    }
+}

@@ -1,0 +1,291 @@
+//! The composition root: a server from settings, and its life from the first connection to the last.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{service::Routes, transport::Server};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::Settings,
+    domain::{api_key::KeyValue, clock::Clock, schema_check::TargetRule},
+    export::files::ExportFiles,
+    service::{Parts, Rules, Services},
+    store::{Engine, Store, StoreError, StoreOptions},
+    tls,
+    transport::router::{Readiness, routes},
+    worker::{export::ExportWorker, housekeeping::Housekeeper},
+};
+
+const SECONDS_PER_DAY: i64 = 86_400;
+/// How often to look whether the database is there.
+const PROBE: Duration = Duration::from_secs(2);
+/// How long calls may take to end after a shutdown began. Orchestrators kill after 30 s.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long the workers may take after that.
+const WORKERS_END: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const MAX_CONCURRENT_STREAMS: u32 = 1_024;
+
+/// What a server may do with the schema of its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migration {
+    /// SQLite is migrated, PostgreSQL must be up to date.
+    EmbeddedOnly,
+    /// Either is migrated.
+    Always,
+}
+
+/// A server that listens but does not answer yet.
+pub struct App {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    files: ExportFiles,
+    listener: TcpListener,
+    services: Services,
+    routes: Routes,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+}
+
+/// Opens the store that the settings name.
+pub async fn open_store(settings: &Settings) -> Result<Store, StoreError> {
+    let max_connections = settings.database.max_connections;
+    Store::connect(&StoreOptions { url: settings.database_url(), max_connections }).await
+}
+
+/// Makes the services over a store, as a server and the operator's commands use them.
+pub fn services(
+    settings: &Settings,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    files: ExportFiles,
+    public_url: String,
+    shutdown: CancellationToken,
+) -> Services {
+    let target_rule =
+        if settings.events.strict_targets { TargetRule::Strict } else { TargetRule::Contains };
+    let rules = Rules {
+        auto_register: settings.organizations.auto_register,
+        require_schema: settings.actions.require_schema,
+        target_rule,
+        idempotency_window: settings.idempotency.window_seconds.into(),
+        default_retention_days: settings.retention.default_days,
+    };
+    let (store, clock) = (store.clone(), clock.clone());
+    Services::new(Parts { store, clock, files, public_url, rules, shutdown })
+}
+
+/// Opens the place for export files.
+pub fn open_files(settings: &Settings) -> Result<ExportFiles> {
+    // For buckets that are reached over HTTPS.
+    tls::install_provider();
+    ExportFiles::open_url(&settings.export_url()?, std::env::vars()).map_err(anyhow::Error::msg)
+}
+
+impl App {
+    /// Binds the listener and puts everything together. Health answers from the first moment of
+    /// [`App::run`]; the rest once the database is ready.
+    pub async fn bind(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let address = listener.local_addr()?;
+        let store = open_store(&settings).await?;
+        let files = open_files(&settings)?;
+        let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(address));
+        let shutdown = CancellationToken::new();
+        let services =
+            services(&settings, &store, &clock, files.clone(), public_url, shutdown.clone());
+        let (routes, readiness) = routes(&services).await?;
+        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// The services, for the process that runs the server.
+    pub fn services(&self) -> Services {
+        self.services.clone()
+    }
+
+    /// Serves until `stop` returns, then drains: health says NOT_SERVING, the listener closes, calls
+    /// and workers end. Calls `on_ready` once, when the database is ready, with the value of the
+    /// first key if one was made.
+    pub async fn run(
+        self,
+        migration: Migration,
+        stop: impl Future<Output = ()> + Send + 'static,
+        on_ready: impl FnOnce(Option<KeyValue>) + Send,
+    ) -> Result<()> {
+        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
+            self;
+        let drain = CancellationToken::new();
+        let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
+        let workers = TaskTracker::new();
+        let start = async {
+            make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
+            readiness.set(true).await;
+            let durability = store.durability().await?;
+            info!(engine = store.engine().name(), durability, "ready");
+            let probe = (store.clone(), readiness.clone(), shutdown.clone());
+            workers.spawn(probe_database(probe.0, probe.1, probe.2));
+            spawn_workers(&settings, &services, &store, &clock, files, &workers, &shutdown);
+            std::future::pending::<Result<()>>().await
+        };
+        let result = tokio::select! {
+            failed = start => failed,
+            () = stop => Ok(()),
+            ended = &mut server => ended.context("the listener ended")?,
+        };
+        info!("shutting down");
+        readiness.set(false).await;
+        shutdown.cancel();
+        drain.cancel();
+        if !server.is_finished() && tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+            warn!("calls did not end in time");
+            server.abort();
+        }
+        workers.close();
+        if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
+            warn!("workers did not end in time");
+        }
+        if let Err(error) = store.close().await {
+            warn!(%error, "the database did not close");
+        }
+        result
+    }
+}
+
+async fn serve(listener: TcpListener, routes: Routes, drain: CancellationToken) -> Result<()> {
+    let incoming = tokio_stream::StreamExt::map(TcpListenerStream::new(listener), |connection| {
+        // Small answers must not wait for a full segment.
+        connection.inspect(|stream| _ = stream.set_nodelay(true))
+    });
+    Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, drain.cancelled_owned())
+        .await
+        .context("the listener failed")
+}
+
+/// Waits for the database, sees to its schema and to the first key.
+async fn make_ready(
+    settings: &Settings,
+    services: &Services,
+    store: &Store,
+    migration: Migration,
+) -> Result<Option<KeyValue>> {
+    loop {
+        match prepare_database(settings, services, store, migration).await {
+            Err(error) if is_outage(&error) => {
+                warn!(error = format!("{error:#}"), "waiting for the database");
+                tokio::time::sleep(PROBE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn prepare_database(
+    settings: &Settings,
+    services: &Services,
+    store: &Store,
+    migration: Migration,
+) -> Result<Option<KeyValue>> {
+    if migration == Migration::Always || store.engine() == Engine::Sqlite {
+        store.migrate().await?;
+    }
+    match store.check_migrated().await {
+        Err(StoreError::NotMigrated) => {
+            let how = "run `audit-logs migrate`, or start with --migrate";
+            return Err(StoreError::NotMigrated).context(how);
+        }
+        result => result?,
+    }
+    if let Some(value) = &settings.bootstrap_api_key {
+        let value = KeyValue::from_operator(value.reveal()).context("bootstrap_api_key is weak")?;
+        services.api_keys.bootstrap(value).await?;
+        return Ok(None);
+    }
+    Ok(services.api_keys.first_run().await?)
+}
+
+fn is_outage(error: &anyhow::Error) -> bool {
+    use crate::service::error::{Code, Error};
+    let in_store = error
+        .downcast_ref()
+        .is_some_and(|error| matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_)));
+    let in_service =
+        error.downcast_ref().is_some_and(|error: &Error| error.code() == Code::Unavailable);
+    in_store || in_service
+}
+
+/// Keeps health in step with the database.
+async fn probe_database(store: Store, readiness: Readiness, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PROBE) => {}
+        }
+        let answers = store.ping().await;
+        // A shutdown that began meanwhile has the last word.
+        if shutdown.is_cancelled() {
+            return;
+        }
+        if answers.is_ok() != readiness.is_ready() {
+            match &answers {
+                Ok(()) => info!("the database is back"),
+                Err(error) => error!(%error, "the database is away"),
+            }
+            readiness.set(answers.is_ok()).await;
+        }
+    }
+}
+
+fn spawn_workers(
+    settings: &Settings,
+    services: &Services,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    files: ExportFiles,
+    workers: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let exports = ExportWorker {
+        store: store.clone(),
+        clock: clock.clone(),
+        files: files.clone(),
+        formula_guard: settings.exports.csv_formula_guard,
+        updates: services.exports.updates(),
+        owner: format!("worker_{:032x}", rand::rng().random::<u128>()),
+    };
+    workers.spawn(exports.run(shutdown.clone()));
+    let housekeeper = Housekeeper {
+        store: store.clone(),
+        clock: clock.clone(),
+        files,
+        export_retention: i64::from(settings.exports.retention_days) * SECONDS_PER_DAY,
+        idempotency_window: settings.idempotency.window_seconds.into(),
+    };
+    workers.spawn(housekeeper.run(shutdown.clone()));
+}
+
+/// The base URL under which this machine can reach the listener.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line: one file per subcommand.
+
+mod demo;
+mod export;
+mod keys;
+mod migrate;
+mod serve;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::config::{Flags, Settings, load};
+
+/// A self-hosted audit-log service: who did what to which resource, when, from where.
+#[derive(Debug, Parser)]
+#[command(
+    name = "audit-logs",
+    version,
+    after_help = "Start here:\n  audit-logs demo          put sample events in, get a CSV out\n  \
+                  audit-logs serve         run the service; prints the first API key once\n\n\
+                  Settings come from flags, then AUDIT_LOGS_* variables, then audit-logs.toml."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Arguments),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Make, list and revoke API keys, directly in the database
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Export events of a running service to a CSV file
+    Export(export::Arguments),
+    /// Put CloudTrail records in, get a CSV out: the whole service in one go
+    Demo(demo::Arguments),
+}
+
+/// Runs a command.
+pub async fn run(cli: Cli) -> Result<()> {
+    let settings = || settings(&cli.flags);
+    match cli.command {
+        Command::Serve(arguments) => serve::run(settings()?, arguments).await,
+        Command::Migrate => migrate::run(&settings()?).await,
+        Command::Keys(command) => keys::run(&settings()?, command).await,
+        Command::Export(arguments) => export::run(arguments).await,
+        Command::Demo(arguments) => demo::run(settings()?, &cli.flags, arguments).await,
+    }
+}
+
+fn settings(flags: &Flags) -> Result<Settings> {
+    load(flags, std::env::vars()).context("the settings cannot be used")
+}

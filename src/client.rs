@@ -1,0 +1,121 @@
+//! A client of the service for the command line: typed calls with a key, and exports to a file.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    proto::v1::{
+        CreateExportRequest, Export, ExportState, GetExportRequest,
+        audit_logs_client::AuditLogsClient,
+    },
+    tls,
+};
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Puts the key into every call.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Bearer {
+    /// Sends `api_key`.
+    pub fn new(api_key: &str) -> Result<Self> {
+        let mut key = MetadataValue::try_from(format!("Bearer {api_key}"))
+            .context("the API key has characters that no header can have")?;
+        key.set_sensitive(true);
+        Ok(Self(key))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// `auditlogs.v1.AuditLogs`, with a key.
+pub type AuditLogs = AuditLogsClient<InterceptedService<Channel, Bearer>>;
+
+/// A connection to a server.
+#[derive(Clone)]
+pub struct Client {
+    audit_logs: AuditLogs,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Connects to the server at `url`, such as `http://127.0.0.1:50051`.
+    pub async fn connect(url: &str, api_key: &str) -> Result<Self> {
+        tls::install_provider();
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .with_context(|| format!("{url} is not a URL"))?
+            .connect_timeout(CONNECT_TIMEOUT);
+        let channel = endpoint.connect().await;
+        let channel = channel.with_context(|| format!("cannot connect to {url}"))?;
+        let audit_logs = AuditLogsClient::with_interceptor(channel, Bearer::new(api_key)?);
+        #[expect(clippy::disallowed_methods, reason = "the one place that makes it")]
+        let http = reqwest::Client::new();
+        Ok(Self { audit_logs, http })
+    }
+
+    /// The event service.
+    pub fn audit_logs(&self) -> AuditLogs {
+        self.audit_logs.clone()
+    }
+
+    /// Exports to the file at `path` and returns the export. Calls `progress` with each state that
+    /// the server tells. The file appears whole or not at all.
+    pub async fn export(
+        &self,
+        request: CreateExportRequest,
+        path: &Path,
+        mut progress: impl FnMut(&Export),
+    ) -> Result<Export> {
+        let created = self.audit_logs().create_export(request).await?.into_inner();
+        let export = created.export.context("the server sent no export")?;
+        progress(&export);
+        let request = GetExportRequest { export_id: export.id, watch: Some(true) };
+        let mut frames = self.audit_logs().get_export(request).await?.into_inner();
+        let mut last = None;
+        while let Some(frame) = frames.next().await {
+            let export = frame?.export.context("the server sent no export")?;
+            progress(&export);
+            last = Some(export);
+        }
+        let export = last.context("the server sent no state of the export")?;
+        if export.state() != ExportState::Ready {
+            bail!("the export {} failed: {}", export.id, export.error);
+        }
+        self.download(&export.url, path).await?;
+        Ok(export)
+    }
+
+    async fn download(&self, url: &str, path: &Path) -> Result<()> {
+        let response = self.http.get(url).send().await.context("cannot download the export")?;
+        let response = response.error_for_status().context("cannot download the export")?;
+        let mut name = path.file_name().context("the output is not a file name")?.to_owned();
+        name.push(".part");
+        let partial = path.with_file_name(name);
+        let unwritable = || format!("cannot write {}", partial.display());
+        let mut file = tokio::fs::File::create(&partial).await.with_context(unwritable)?;
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            file.write_all(&chunk.context("the download broke off")?)
+                .await
+                .with_context(unwritable)?;
+        }
+        file.sync_all().await.with_context(unwritable)?;
+        tokio::fs::rename(&partial, path).await.with_context(unwritable)
+    }
+}

@@ -1,0 +1,246 @@
+//! Settings: flag, then environment, then `audit-logs.toml`, then default.
+
+mod sources;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::sources::{Flags, SettingsError, load};
+
+/// Every setting that a server has. The names here are the keys of the file; an environment
+/// variable is `AUDIT_LOGS_`, the key in upper case, `_` for a dot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Directory of the SQLite file and of local exports.
+    pub data_dir: PathBuf,
+    /// `sqlite://path` or `postgres://...`; SQLite in the data directory if absent.
+    pub database_url: Option<Secret>,
+    /// Value of a key that the default environment has, with every scope.
+    pub bootstrap_api_key: Option<Secret>,
+    /// Where export files go; a directory in the data directory if absent.
+    pub export_url: Option<String>,
+    /// Base of links that are handed out; the listening address if absent.
+    pub public_url: Option<String>,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// Organizations.
+    pub organizations: OrganizationSettings,
+    /// Actions.
+    pub actions: ActionSettings,
+    /// Events.
+    pub events: EventSettings,
+    /// Idempotency keys.
+    pub idempotency: IdempotencySettings,
+    /// Exports.
+    pub exports: ExportSettings,
+    /// Retention.
+    pub retention: RetentionSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50_051)),
+            data_dir: PathBuf::from("./data"),
+            database_url: None,
+            bootstrap_api_key: None,
+            export_url: None,
+            public_url: None,
+            log_format: LogFormat::default(),
+            database: DatabaseSettings::default(),
+            organizations: OrganizationSettings::default(),
+            actions: ActionSettings::default(),
+            events: EventSettings::default(),
+            idempotency: IdempotencySettings::default(),
+            exports: ExportSettings::default(),
+            retention: RetentionSettings::default(),
+        }
+    }
+}
+
+/// A text that `Debug` hides.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseSettings {
+    /// Most connections to PostgreSQL, or readers of SQLite.
+    pub max_connections: u32,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { max_connections: 10 }
+    }
+}
+
+/// Organizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrganizationSettings {
+    /// Whether the first event of an unknown organization registers it.
+    pub auto_register: bool,
+}
+
+impl Default for OrganizationSettings {
+    fn default() -> Self {
+        Self { auto_register: true }
+    }
+}
+
+/// Actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ActionSettings {
+    /// Whether an action must have a schema before its events are taken.
+    pub require_schema: bool,
+}
+
+impl Default for ActionSettings {
+    fn default() -> Self {
+        Self { require_schema: true }
+    }
+}
+
+/// Events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventSettings {
+    /// Whether targets of undeclared types are refused and every declared one must fit.
+    pub strict_targets: bool,
+}
+
+/// Idempotency keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdempotencySettings {
+    /// How long a key counts.
+    pub window_seconds: u32,
+}
+
+impl Default for IdempotencySettings {
+    fn default() -> Self {
+        Self { window_seconds: 86_400 }
+    }
+}
+
+/// Exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportSettings {
+    /// Whether a CSV cell that a spreadsheet would run is prefixed with `'`.
+    pub csv_formula_guard: bool,
+    /// For how many days files are kept.
+    pub retention_days: u32,
+}
+
+impl Default for ExportSettings {
+    fn default() -> Self {
+        Self { csv_formula_guard: true, retention_days: 30 }
+    }
+}
+
+/// Retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSettings {
+    /// For how many days events are kept where the organization says nothing.
+    pub default_days: u32,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self { default_days: 365 }
+    }
+}
+
+impl Settings {
+    /// The database's URL.
+    pub fn database_url(&self) -> String {
+        match &self.database_url {
+            Some(url) => url.reveal().to_owned(),
+            None => format!("sqlite://{}", self.data_dir.join("audit-logs.db").display()),
+        }
+    }
+
+    /// Where export files go. The data directory must exist.
+    pub fn export_url(&self) -> Result<String, SettingsError> {
+        if let Some(url) = &self.export_url {
+            return Ok(url.clone());
+        }
+        let directory = std::path::absolute(self.data_dir.join("exports"));
+        let directory =
+            directory.map_err(|error| SettingsError::impossible("data_dir", &error.to_string()))?;
+        let url = reqwest::Url::from_file_path(&directory)
+            .map_err(|()| SettingsError::impossible("data_dir", "it is no path"))?;
+        Ok(url.into())
+    }
+
+    /// Whether every value can be used.
+    fn validate(&self) -> Result<(), SettingsError> {
+        let impossible = |key, why| Err(SettingsError::impossible(key, why));
+        if let Some(url) = &self.public_url {
+            let parsed = reqwest::Url::parse(url);
+            if !parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+                return impossible("public_url", "it must be an http:// or https:// URL");
+            }
+        }
+        if let Some(key) = &self.bootstrap_api_key
+            && crate::domain::api_key::KeyValue::from_operator(key.reveal()).is_none()
+        {
+            let why = "it must be sk_ and at least 32 letters, digits or underscores";
+            return impossible("bootstrap_api_key", why);
+        }
+        if self.database.max_connections < 2 {
+            return impossible("database.max_connections", "it must be at least 2");
+        }
+        if self.exports.retention_days == 0 {
+            return impossible("exports.retention_days", "it must be at least 1");
+        }
+        if self.retention.default_days == 0 {
+            return impossible("retention.default_days", "it must be at least 1");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! Where settings come from, and what is said when they cannot be used.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use figment::{
+    Figment, Profile,
+    providers::{Format, Serialized, Toml},
+    value::{Dict, Map, Value},
+};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{LogFormat, Settings};
+
+/// The file that is read if it is there and no other is named.
+const DEFAULT_FILE: &str = "audit-logs.toml";
+/// What the name of every environment variable of ours starts with.
+const PREFIX: &str = "AUDIT_LOGS_";
+
+/// The key of each setting.
+const KEYS: [&str; 16] = [
+    "listen",
+    "data_dir",
+    "database_url",
+    "bootstrap_api_key",
+    "export_url",
+    "public_url",
+    "log_format",
+    "database.max_connections",
+    "organizations.auto_register",
+    "actions.require_schema",
+    "events.strict_targets",
+    "idempotency.window_seconds",
+    "exports.csv_formula_guard",
+    "exports.retention_days",
+    "retention.default_days",
+    "config",
+];
+/// Variables that the client commands read.
+const CLIENT_VARIABLES: [&str; 2] = ["AUDIT_LOGS_API_KEY", "AUDIT_LOGS_SERVER"];
+/// Prefix of the variables that tests read.
+const TEST_PREFIX: &str = "AUDIT_LOGS_TEST_";
+
+/// Why settings cannot be used. No message has the value of a secret.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// There is no such setting.
+    #[error("{place}: there is no setting {name}{hint}")]
+    Unknown {
+        /// The file or the environment.
+        place: String,
+        /// What was set.
+        name: String,
+        /// A name that may have been meant.
+        hint: String,
+    },
+    /// A value has the wrong form.
+    #[error("{0}")]
+    Malformed(String),
+    /// A value cannot be used.
+    #[error("the setting {key} cannot be used: {why}")]
+    Impossible {
+        /// The setting.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the settings file {path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl SettingsError {
+    pub(super) fn impossible(key: &'static str, why: &str) -> Self {
+        Self::Impossible { key, why: why.to_owned() }
+    }
+}
+
+/// Settings as flags.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub struct Flags {
+    /// Settings file [default: audit-logs.toml, if it is there; env: `AUDIT_LOGS_CONFIG`]
+    #[arg(long, value_name = "FILE", global = true)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:50051; env: `AUDIT_LOGS_LISTEN`]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Directory of the SQLite file and of local exports [default: ./data; env: `AUDIT_LOGS_DATA_DIR`]
+    #[arg(long, value_name = "DIR", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// <sqlite://path> or <postgres://...> [default: SQLite in the data directory; env: `AUDIT_LOGS_DATABASE_URL`]
+    #[arg(long, value_name = "URL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+    /// Where export files go: <file:///dir>, <s3://bucket/prefix>, gs://, az:// [env: `AUDIT_LOGS_EXPORT_URL`]
+    #[arg(long, value_name = "URL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export_url: Option<String>,
+    /// Base of links that are handed out [default: the listening address; env: `AUDIT_LOGS_PUBLIC_URL`]
+    #[arg(long, value_name = "URL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Form of the log [default: text on a terminal, JSON otherwise; env: `AUDIT_LOGS_LOG_FORMAT`]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Reads the settings from all sources.
+pub fn load(
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, SettingsError> {
+    let environment: Vec<_> =
+        environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let named = environment.iter().find(|(name, _)| name == "AUDIT_LOGS_CONFIG");
+    let file = flags.config.clone().or(named.map(|(_, path)| PathBuf::from(path)));
+    let from_environment = environment_values(&environment)?;
+    let settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
+        .merge(file_source(file.as_deref())?)
+        .merge(from_environment)
+        .merge(Serialized::defaults(flags))
+        .extract()
+        .map_err(|error| describe(&error))?;
+    settings.validate()?;
+    Ok(settings)
+}
+
+fn file_source(named: Option<&Path>) -> Result<Figment, SettingsError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    if named.is_none() && !path.exists() {
+        return Ok(Figment::new());
+    }
+    // Read here, so that a file that is missing or not TOML is told apart from a wrong value.
+    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::File {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    Ok(Figment::new().merge(Toml::string(&text)))
+}
+
+/// The variables that are set, as nested values.
+struct EnvironmentValues(Dict);
+
+impl figment::Provider for EnvironmentValues {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named("the environment")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}
+
+fn environment_values(
+    environment: &[(String, String)],
+) -> Result<EnvironmentValues, SettingsError> {
+    let mut values = Dict::new();
+    for (name, text) in environment {
+        if CLIENT_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_PREFIX) {
+            continue;
+        }
+        let key = KEYS.iter().find(|key| variable(key) == *name);
+        let key = key.ok_or_else(|| unknown("the environment", name, KEYS.map(variable)))?;
+        // An empty variable is an absent one, as in compose files.
+        if text.is_empty() || *key == "config" {
+            continue;
+        }
+        // A boolean or a number is written as such; everything else is text.
+        let value = match text.parse::<bool>() {
+            Ok(value) => Value::from(value),
+            Err(_) => text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from),
+        };
+        match key.split_once('.') {
+            None => {
+                values.insert((*key).to_owned(), value);
+            }
+            Some((section, field)) => {
+                let section =
+                    values.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+                if let Value::Dict(_, fields) = section {
+                    fields.insert(field.to_owned(), value);
+                }
+            }
+        }
+    }
+    Ok(EnvironmentValues(values))
+}
+
+/// The environment variable of a setting.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
+}
+
+fn unknown(place: &str, name: &str, known: impl IntoIterator<Item = String>) -> SettingsError {
+    // The known name that shares the longest start is most likely the one that was meant.
+    let shared = |known: &String| {
+        known.bytes().zip(name.bytes()).take_while(|(known, set)| known == set).count()
+    };
+    let nearest = known.into_iter().max_by_key(shared);
+    let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+    SettingsError::Unknown { place: place.to_owned(), name: name.to_owned(), hint }
+}
+
+/// Says what is wrong without repeating a value, which may be a secret.
+fn describe(error: &figment::Error) -> SettingsError {
+    use figment::error::Kind;
+    let place = error.metadata.as_ref().map_or("the settings", |metadata| metadata.name.as_ref());
+    let path = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(field, _) => {
+            let mut parts = error.path.clone();
+            if parts.last() != Some(field) {
+                parts.push(field.clone());
+            }
+            unknown("the settings file", &parts.join("."), KEYS.map(str::to_owned))
+        }
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            SettingsError::Malformed(format!("{place}: {path} must be {expected}"))
+        }
+        Kind::Message(text) if path.is_empty() => {
+            SettingsError::Malformed(format!("{place}: {text}"))
+        }
+        Kind::Message(text) => SettingsError::Malformed(format!("{place}: {path}: {text}")),
+        Kind::UnknownVariant(_, known) => {
+            let known = known.join(", ");
+            SettingsError::Malformed(format!("{place}: {path} must be one of {known}"))
+        }
+        other => SettingsError::Malformed(format!("{place}: {path}: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(&Flags::default(), pairs)
+    }
+
+    fn with_file(
+        text: &str,
+        flags: Flags,
+        pairs: &[(&str, &str)],
+    ) -> Result<Settings, SettingsError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        std::fs::write(&path, text).unwrap();
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(&Flags { config: Some(path), ..flags }, pairs)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let settings = with(&[]).unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.database_url(), "sqlite://./data/audit-logs.db");
+    }
+
+    #[test]
+    fn flag_wins_over_environment_over_file_over_default() {
+        let text = "listen = '127.0.0.1:1'\npublic_url = 'http://file'\ndata_dir = '/file'";
+        let variables =
+            [("AUDIT_LOGS_LISTEN", "127.0.0.1:2"), ("AUDIT_LOGS_PUBLIC_URL", "http://variable")];
+        let flags = Flags { listen: Some("127.0.0.1:3".to_owned()), ..Flags::default() };
+        let settings = with_file(text, flags, &variables).unwrap();
+        assert_eq!(settings.listen.port(), 3);
+        assert_eq!(settings.public_url.as_deref(), Some("http://variable"));
+        assert_eq!(settings.data_dir, PathBuf::from("/file"));
+        assert!(settings.organizations.auto_register);
+    }
+
+    #[test]
+    fn every_key_has_a_variable_that_works() {
+        let values = [
+            "127.0.0.1:9",
+            "/x",
+            "postgres://h/d",
+            &format!("sk_{}", "a".repeat(40)),
+            "file:///e",
+            "https://p",
+            "json",
+            "7",
+            "false",
+            "false",
+            "true",
+            "60",
+            "false",
+            "3",
+            "30",
+        ];
+        let keys = KEYS.iter().filter(|key| **key != "config");
+        let variables: Vec<_> = keys.map(|key| variable(key)).collect();
+        let pairs: Vec<_> = variables.iter().map(String::as_str).zip(values).collect();
+        let settings = with(&pairs).unwrap();
+        assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.database.max_connections, 7);
+        assert!(!settings.organizations.auto_register && !settings.actions.require_schema);
+        assert!(settings.events.strict_targets && !settings.exports.csv_formula_guard);
+        assert_eq!(settings.idempotency.window_seconds, 60);
+        assert_eq!((settings.exports.retention_days, settings.retention.default_days), (3, 30));
+        assert_eq!(settings.database_url(), "postgres://h/d");
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_a_hint() {
+        let error = with(&[("AUDIT_LOGS_LISTN", "x")]).unwrap_err().to_string();
+        assert!(error.contains("AUDIT_LOGS_LISTN; did you mean AUDIT_LOGS_LISTEN?"), "{error}");
+        let error = with_file("[exports]\nretension_days = 3", Flags::default(), &[]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("exports.retension_days"), "{error}");
+        assert!(error.contains("did you mean exports.retention_days?"), "{error}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_name() {
+        let table = [
+            ("AUDIT_LOGS_LISTEN", "nowhere", "listen"),
+            ("AUDIT_LOGS_PUBLIC_URL", "ftp://x", "public_url"),
+            ("AUDIT_LOGS_BOOTSTRAP_API_KEY", "sk_hunter2", "bootstrap_api_key"),
+            ("AUDIT_LOGS_DATABASE_MAX_CONNECTIONS", "0", "database.max_connections"),
+            ("AUDIT_LOGS_ACTIONS_REQUIRE_SCHEMA", "perhaps", "actions.require_schema"),
+            ("AUDIT_LOGS_EXPORTS_RETENTION_DAYS", "-1", "exports.retention_days"),
+            ("AUDIT_LOGS_LOG_FORMAT", "xml", "log_format"),
+        ];
+        for (name, value, key) in table {
+            let error = with(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(key), "{name}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let flags = Flags { config: Some("/nowhere.toml".into()), ..Flags::default() };
+        let error = load(&flags, []).unwrap_err().to_string();
+        assert!(error.contains("/nowhere.toml"), "{error}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Which events of a log are wanted.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event_draft::TimeDraft,
+    limits,
+    timestamp::Timestamp,
+    violation::{Reason, Violation, Violations},
+};
+
+/// Selects by content: all lists that are not empty must match; within a list any value may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Names of actions.
+    pub actions: Vec<String>,
+    /// Ids of actors.
+    pub actor_ids: Vec<String>,
+    /// Names of actors, exactly.
+    pub actor_names: Vec<String>,
+    /// Types of targets.
+    pub target_types: Vec<String>,
+    /// Ids of targets.
+    pub target_ids: Vec<String>,
+}
+
+impl EventFilter {
+    /// Checks the number and form of the values.
+    pub fn check(&self, violations: &mut Violations) {
+        let lists = [
+            ("actions", &self.actions, limits::SHORT_TEXT_CHARS),
+            ("actor_ids", &self.actor_ids, limits::ID_CHARS),
+            ("actor_names", &self.actor_names, limits::NAME_CHARS),
+            ("target_types", &self.target_types, limits::TYPE_CHARS),
+            ("target_ids", &self.target_ids, limits::ID_CHARS),
+        ];
+        for (name, values, longest) in lists {
+            if values.len() > limits::FILTER_VALUES {
+                let description =
+                    format!("{name} must have at most {} values", limits::FILTER_VALUES);
+                violations.add(name, Reason::TooMany, description);
+                continue;
+            }
+            for (index, value) in values.iter().enumerate() {
+                violations.required_text(&format!("{name}[{index}]"), value, longest);
+            }
+        }
+    }
+}
+
+/// Selects by time and place. Every bound is inclusive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventRange {
+    /// Earliest `occurred_at`.
+    pub occurred_from: Option<Timestamp>,
+    /// Latest `occurred_at`.
+    pub occurred_until: Option<Timestamp>,
+    /// Lowest sequence.
+    pub sequence_from: Option<u64>,
+    /// Highest sequence.
+    pub sequence_until: Option<u64>,
+}
+
+impl EventRange {
+    /// Checks the optional bounds of a list.
+    pub fn from_drafts(
+        start: TimeDraft,
+        end: TimeDraft,
+        sequence_from: Option<u64>,
+        sequence_until: Option<u64>,
+        violations: &mut Violations,
+    ) -> Self {
+        let occurred_from = start.optional("range_start", violations);
+        let occurred_until = end.optional("range_end", violations);
+        if let (Some(start), Some(end)) = (occurred_from, occurred_until)
+            && start > end
+        {
+            let description = "range_end must not be before range_start";
+            violations.add("range_end", Reason::OutOfRange, description);
+        }
+        if let (Some(from), Some(until)) = (sequence_from, sequence_until)
+            && from > until
+        {
+            let description = "sequence_end must not be below sequence_start";
+            violations.add("sequence_end", Reason::OutOfRange, description);
+        }
+        Self { occurred_from, occurred_until, sequence_from, sequence_until }
+    }
+}
+
+/// The range of an export: both ends are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportRange {
+    /// Earliest `occurred_at`, inclusive.
+    pub start: Timestamp,
+    /// Latest `occurred_at`, inclusive.
+    pub end: Timestamp,
+}
+
+impl ExportRange {
+    /// Checks both ends by themselves; whether they are in order is told apart, because it has a
+    /// reason of its own.
+    pub fn from_drafts(start: TimeDraft, end: TimeDraft) -> Result<Self, Vec<Violation>> {
+        let mut violations = Violations::default();
+        let start = start.required("range_start", &mut violations);
+        let end = end.required("range_end", &mut violations);
+        match (start, end) {
+            (Some(start), Some(end)) => Ok(Self { start, end }),
+            _ => violations.into_result(()).and_then(|()| Err(Vec::new())),
+        }
+    }
+
+    /// Whether the range ends before it starts.
+    pub fn is_reversed(&self) -> bool {
+        self.start > self.end
+    }
+}

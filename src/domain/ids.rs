@@ -1,0 +1,129 @@
+//! Identifiers. Those that the service makes are a prefix and a ULID.
+
+use std::fmt;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::{limits::ORGANIZATION_ID_CHARS, timestamp::Timestamp};
+
+/// Random bits for a ULID made at `at`; one ULID sorts after those of earlier milliseconds.
+fn ulid(at: Timestamp, random: &mut impl Rng) -> Ulid {
+    let high = u128::from(random.next_u64());
+    Ulid::from_parts(at.millis(), (high << 64) | u128::from(random.next_u64()))
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Makes a new id.
+            pub fn generate(at: Timestamp, random: &mut impl Rng) -> Self {
+                Self(format!("{}{}", Self::PREFIX, ulid(at, random)))
+            }
+        }
+
+        plain_text!($name);
+    };
+}
+
+macro_rules! plain_text {
+    ($name:ident) => {
+        impl $name {
+            /// Takes an id as it was stored or sent. One that was never made is found nowhere.
+            pub fn from_stored(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text of the id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    /// Id of an event.
+    EventId, "audit_event_"
+);
+identifier!(
+    /// Id of an export.
+    ExportId, "audit_log_export_"
+);
+identifier!(
+    /// Id of an API key; not secret.
+    ApiKeyId, "api_key_"
+);
+identifier!(
+    /// Id of an environment.
+    EnvironmentId, "environment_"
+);
+identifier!(
+    /// Place of an action in the list of actions.
+    ActionCursor, "ala_"
+);
+identifier!(
+    /// Place of an organization in the list of organizations.
+    OrganizationCursor, "olc_"
+);
+
+/// Id of an organization: ours (`org_` and a ULID) or the caller's own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrganizationId(String);
+
+plain_text!(OrganizationId);
+
+impl OrganizationId {
+    /// Makes a new id.
+    pub fn generate(at: Timestamp, random: &mut impl Rng) -> Self {
+        Self(format!("org_{}", ulid(at, random)))
+    }
+
+    /// Whether `text` can be an organization id: `[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}`.
+    pub fn is_valid(text: &str) -> bool {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"_.:-".contains(b);
+        text.len() <= ORGANIZATION_ID_CHARS
+            && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+            && text.as_bytes().iter().all(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time() {
+        let mut random = rand::rng();
+        let early = EventId::generate(Timestamp::from_micros(1_000_000), &mut random);
+        let late = EventId::generate(Timestamp::from_micros(2_000_000), &mut random);
+        assert!(early < late);
+        assert_eq!(early.as_str().len(), "audit_event_".len() + 26);
+    }
+
+    #[test]
+    fn organization_id_grammar() {
+        for good in ["a", "org_01JQ4X7Z6E5M2K9T8V3B1N0CDA", "acme:eu.west-1", &"x".repeat(128)] {
+            assert!(OrganizationId::is_valid(good), "{good}");
+        }
+        for bad in ["", "_a", "-a", "a b", "a/b", "ä", &"x".repeat(129)] {
+            assert!(!OrganizationId::is_valid(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The words of the product and their rules. Pure: no I/O, no clock of its own, no database, no
+//! transport. May be used from anywhere and uses nothing of ours but `merkle`.
+
+pub mod action_schema;
+pub mod api_key;
+pub mod caller;
+pub mod clock;
+pub mod event;
+pub mod event_draft;
+pub mod export;
+pub mod filter;
+pub mod idempotency;
+pub mod ids;
+pub mod json_schema;
+pub mod limits;
+pub mod organization;
+pub mod page;
+pub mod schema_check;
+pub mod timestamp;
+pub mod violation;

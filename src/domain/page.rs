@@ -1,0 +1,230 @@
+//! Paging through lists: a limit, an order, and a cursor in one of two directions.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    ids::OrganizationId,
+    limits,
+    violation::{Reason, Violation, Violations},
+};
+
+/// The order of a list, by creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    #[default]
+    Descending,
+}
+
+impl Order {
+    /// The other order.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
+}
+
+/// From where a page is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor<C> {
+    /// From the start of the list.
+    Start,
+    /// The page that follows.
+    After(C),
+    /// The page that precedes.
+    Before(C),
+}
+
+/// Which page of a list is wanted. `C` is the cursor: text as sent, or the sort key it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest<C = String> {
+    /// Most items; 1 to [`limits::PAGE`].
+    pub limit: u32,
+    /// Order of the list.
+    pub order: Order,
+    /// From where.
+    pub cursor: Cursor<C>,
+}
+
+impl PageRequest {
+    /// Checks what a caller asked for; empty cursors are absent, a limit of 0 is the default.
+    pub fn new(
+        limit: i32,
+        order: Order,
+        before: String,
+        after: String,
+    ) -> Result<Self, Vec<Violation>> {
+        let mut violations = Violations::default();
+        let limit = match u32::try_from(limit) {
+            Ok(0) => limits::PAGE_DEFAULT,
+            Ok(limit) if limit <= limits::PAGE => limit,
+            _ => {
+                let description = format!("limit must be between 1 and {}", limits::PAGE);
+                violations.add("limit", Reason::OutOfRange, description);
+                limits::PAGE_DEFAULT
+            }
+        };
+        if !before.is_empty() && !after.is_empty() {
+            let description = "before and after must not be used together";
+            violations.add("before", Reason::Conflict, description);
+        }
+        let cursor = match (before.is_empty(), after.is_empty()) {
+            (true, true) => Cursor::Start,
+            (true, false) => Cursor::After(after),
+            (false, _) => Cursor::Before(before),
+        };
+        violations.into_result(Self { limit, order, cursor })
+    }
+
+    /// The text of the cursor, if there is one.
+    pub fn cursor_text(&self) -> Option<&str> {
+        self.cursor_key().map(String::as_str)
+    }
+}
+
+impl<C> PageRequest<C> {
+    /// The cursor, if there is one.
+    pub const fn cursor_key(&self) -> Option<&C> {
+        match &self.cursor {
+            Cursor::Start => None,
+            Cursor::After(key) | Cursor::Before(key) => Some(key),
+        }
+    }
+
+    /// The same page with another form of its cursor.
+    pub fn map_cursor<D, E>(
+        self,
+        map: impl FnOnce(C) -> Result<D, E>,
+    ) -> Result<PageRequest<D>, E> {
+        let cursor = match self.cursor {
+            Cursor::Start => Cursor::Start,
+            Cursor::After(cursor) => Cursor::After(map(cursor)?),
+            Cursor::Before(cursor) => Cursor::Before(map(cursor)?),
+        };
+        Ok(PageRequest { limit: self.limit, order: self.order, cursor })
+    }
+
+    /// The order in which to read: a page that precedes a cursor is read backwards from it.
+    pub fn reading_order(&self) -> Order {
+        match self.cursor {
+            Cursor::Before(_) => self.order.reversed(),
+            _ => self.order,
+        }
+    }
+
+    /// Makes a page of what was read in reading order, at most one item more than the limit.
+    pub fn page<T>(&self, mut read: Vec<T>, more: bool) -> Page<T> {
+        let more = more || read.len() > self.limit as usize;
+        read.truncate(self.limit as usize);
+        let empty = read.is_empty();
+        let (has_before, has_after) = match self.cursor {
+            Cursor::Start => (false, more),
+            Cursor::After(_) => (!empty, more),
+            Cursor::Before(_) => (more, !empty),
+        };
+        if matches!(self.cursor, Cursor::Before(_)) {
+            read.reverse();
+        }
+        Page { items: read, has_before, has_after }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the order of the list.
+    pub items: Vec<T>,
+    /// Whether items precede the first one.
+    pub has_before: bool,
+    /// Whether items follow the last one.
+    pub has_after: bool,
+}
+
+impl<T> Page<T> {
+    /// The same page of other items.
+    pub fn try_map<U, E>(self, map: impl FnMut(T) -> Result<U, E>) -> Result<Page<U>, E> {
+        let items = self.items.into_iter().map(map).collect::<Result<_, E>>()?;
+        Ok(Page { items, has_before: self.has_before, has_after: self.has_after })
+    }
+
+    /// The cursors to the neighbouring pages, given the cursor of an item.
+    pub fn cursors(&self, cursor: impl Fn(&T) -> String) -> (Option<String>, Option<String>) {
+        let before = self.items.first().filter(|_| self.has_before).map(&cursor);
+        let after = self.items.last().filter(|_| self.has_after).map(&cursor);
+        (before, after)
+    }
+}
+
+/// Prefix of the cursors of event lists.
+const EVENT_CURSOR: &str = "evc_";
+
+/// The cursor of an event: its sequence, bound to its organization by a checksum, so that it stays
+/// good when the event is deleted and is refused elsewhere.
+pub fn event_cursor(organization: &OrganizationId, sequence: u64) -> String {
+    let check = cursor_check(organization, sequence);
+    format!("{EVENT_CURSOR}{sequence:x}_{}", hex::encode(check))
+}
+
+/// The sequence in an event cursor, if it is one of this organization.
+pub fn parse_event_cursor(organization: &OrganizationId, cursor: &str) -> Option<u64> {
+    let (sequence, _) = cursor.strip_prefix(EVENT_CURSOR)?.split_once('_')?;
+    let sequence = u64::from_str_radix(sequence, 16).ok()?;
+    (event_cursor(organization, sequence) == cursor).then_some(sequence)
+}
+
+fn cursor_check(organization: &OrganizationId, sequence: u64) -> [u8; 4] {
+    let mut hash = Sha256::new();
+    hash.update(sequence.to_be_bytes());
+    hash.update(organization.as_str());
+    let digest = hash.finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_held() {
+        let page = |limit| PageRequest::new(limit, Order::default(), String::new(), String::new());
+        assert_eq!(page(0).unwrap().limit, 10);
+        assert_eq!(page(100).unwrap().limit, 100);
+        for bad in [-1, 101, i32::MAX, i32::MIN] {
+            assert_eq!(page(bad).unwrap_err()[0].field, "limit");
+        }
+        let both = PageRequest::new(1, Order::default(), "a".into(), "b".into());
+        assert_eq!(both.unwrap_err()[0].reason, Reason::Conflict);
+    }
+
+    #[test]
+    fn an_empty_page_has_no_cursors() {
+        let after = PageRequest { limit: 2, order: Order::Ascending, cursor: Cursor::After(9) };
+        let page = after.page(Vec::<i32>::new(), false);
+        assert_eq!((page.has_before, page.has_after), (false, false));
+    }
+
+    #[test]
+    fn a_preceding_page_is_turned_round() {
+        let before = PageRequest { limit: 2, order: Order::Ascending, cursor: Cursor::Before(9) };
+        let page = before.page(vec![8, 7, 6], false);
+        assert_eq!(page, Page { items: vec![7, 8], has_before: true, has_after: true });
+    }
+
+    proptest! {
+        #[test]
+        fn event_cursors_are_bound_to_their_log(sequence: u64, text in "\\PC*") {
+            let (a, b) = (OrganizationId::from_stored("a"), OrganizationId::from_stored("b"));
+            let cursor = event_cursor(&a, sequence);
+            prop_assert_eq!(parse_event_cursor(&a, &cursor), Some(sequence));
+            prop_assert_eq!(parse_event_cursor(&b, &cursor), None);
+            let _ = parse_event_cursor(&a, &text);
+        }
+    }
+}

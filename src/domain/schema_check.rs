@@ -1,0 +1,198 @@
+//! Holds events against the schema of their action, with the semantics of AJV as WorkOS compiles
+//! its schemas: the targets are an `allOf` of one `contains` per declared type, so each declared
+//! type must occur at least once with metadata that fits; order and multiplicity are free.
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use super::{
+    action_schema::SchemaDefinition,
+    event::{Event, Metadata, Target},
+    json_schema,
+    violation::{Reason, Violation, Violations},
+};
+
+/// A schema that is ready to check events.
+#[derive(Debug)]
+pub struct CompiledSchema {
+    targets: Vec<CompiledTarget>,
+    actor: Option<Validator>,
+    metadata: Option<Validator>,
+}
+
+#[derive(Debug)]
+struct CompiledTarget {
+    kind: String,
+    metadata: Option<Validator>,
+}
+
+/// How to treat targets beyond what AJV's `contains` demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TargetRule {
+    /// Undeclared types are accepted, and one fitting target of a declared type is enough.
+    #[default]
+    Contains,
+    /// Undeclared types are refused, and every target of a declared type must fit.
+    Strict,
+}
+
+impl CompiledSchema {
+    /// Compiles a definition. The error is a sentence; a definition that was validated has none.
+    pub fn compile(definition: &SchemaDefinition) -> Result<Self, String> {
+        let compile = |schema: Option<&Metadata>| {
+            schema.map(|schema| json_schema::compile(&Value::Object(schema.clone()))).transpose()
+        };
+        let targets = definition.targets.iter().map(|target| {
+            let metadata = compile(target.metadata.as_ref())?;
+            Ok(CompiledTarget { kind: target.kind.clone(), metadata })
+        });
+        Ok(Self {
+            targets: targets.collect::<Result<_, String>>()?,
+            actor: compile(definition.actor.as_ref().and_then(|actor| actor.metadata.as_ref()))?,
+            metadata: compile(definition.metadata.as_ref())?,
+        })
+    }
+
+    /// What of `event` does not fit. Paths start with `event`.
+    pub fn check(&self, event: &Event, rule: TargetRule) -> Vec<Violation> {
+        let mut found = Violations::default();
+        check_metadata(self.actor.as_ref(), "event.actor", &event.actor.metadata, &mut found);
+        self.check_targets(&event.targets, rule, &mut found);
+        check_metadata(self.metadata.as_ref(), "event", &event.metadata, &mut found);
+        found.into_result(()).err().unwrap_or_default()
+    }
+
+    fn check_targets(&self, targets: &[Target], rule: TargetRule, found: &mut Violations) {
+        for declared in &self.targets {
+            declared.check(targets, rule, found);
+        }
+        if rule == TargetRule::Strict {
+            for (index, target) in targets.iter().enumerate() {
+                if !self.targets.iter().any(|declared| declared.kind == target.kind) {
+                    let field = format!("event.targets[{index}].type");
+                    let description = "the schema does not declare this target type";
+                    found.add(field, Reason::SchemaMismatch, description);
+                }
+            }
+        }
+    }
+}
+
+impl CompiledTarget {
+    fn check(&self, targets: &[Target], rule: TargetRule, found: &mut Violations) {
+        let of_kind = || targets.iter().enumerate().filter(|(_, target)| target.kind == self.kind);
+        if of_kind().next().is_none() {
+            let description =
+                format!("must contain at least one target of the type \"{}\"", self.kind);
+            found.add("event.targets", Reason::SchemaMismatch, description);
+            return;
+        }
+        let Some(schema) = &self.metadata else { return };
+        let fits = |target: &Target| schema.is_valid(&Value::Object(target.metadata.clone()));
+        if rule == TargetRule::Contains && of_kind().any(|(_, target)| fits(target)) {
+            return;
+        }
+        for (index, target) in of_kind() {
+            let path = format!("event.targets[{index}]");
+            check_metadata(Some(schema), &path, &target.metadata, found);
+        }
+    }
+}
+
+/// Holds the metadata of the thing at `path` against `schema`.
+fn check_metadata(
+    schema: Option<&Validator>,
+    path: &str,
+    metadata: &Metadata,
+    found: &mut Violations,
+) {
+    let Some(schema) = schema else { return };
+    let value = Value::Object(metadata.clone());
+    for error in schema.iter_errors(&value) {
+        let pointer = error.instance_path().to_string().replace('/', ".");
+        let field = format!("{path}.metadata{pointer}");
+        // `masked` keeps the offending value out of answers and logs.
+        found.add(field, Reason::SchemaMismatch, error.masked().to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{
+        event::{Actor, Context},
+        timestamp::Timestamp,
+    };
+
+    fn event(targets: &[(&str, Value)]) -> Event {
+        let target = |(kind, metadata): &(&str, Value)| Target {
+            id: "1".into(),
+            name: None,
+            kind: (*kind).into(),
+            metadata: metadata.as_object().cloned().unwrap_or_default(),
+        };
+        Event {
+            action: "a".into(),
+            version: 1,
+            occurred_at: Timestamp::from_micros(0),
+            actor: Actor {
+                id: "1".into(),
+                name: None,
+                kind: "user".into(),
+                metadata: Metadata::new(),
+            },
+            targets: targets.iter().map(target).collect(),
+            context: Context { location: "x".into(), user_agent: None },
+            metadata: Metadata::new(),
+        }
+    }
+
+    fn fields(schema: Value, event: &Event, rule: TargetRule) -> Vec<String> {
+        let definition = serde_json::from_value(schema).unwrap();
+        let found = CompiledSchema::compile(&definition).unwrap().check(event, rule);
+        found.into_iter().map(|violation| violation.field).collect()
+    }
+
+    fn invoice_schema() -> Value {
+        let cost = json!({"type": "object", "properties": {"cost": {"type": "number"}}});
+        json!({"targets": [{"type": "user"}, {"type": "invoice", "metadata": cost}]})
+    }
+
+    #[test]
+    fn every_declared_type_must_occur() {
+        let only_user = event(&[("user", json!({}))]);
+        assert_eq!(fields(invoice_schema(), &only_user, TargetRule::Contains), ["event.targets"]);
+        let both = event(&[("invoice", json!({"cost": 1})), ("x", json!({})), ("user", json!({}))]);
+        assert!(fields(invoice_schema(), &both, TargetRule::Contains).is_empty());
+        assert_eq!(fields(invoice_schema(), &both, TargetRule::Strict), ["event.targets[1].type"]);
+    }
+
+    #[test]
+    fn names_the_target_that_does_not_fit() {
+        let bad = event(&[("user", json!({})), ("invoice", json!({"cost": "much"}))]);
+        let expected = ["event.targets[1].metadata.cost"];
+        assert_eq!(fields(invoice_schema(), &bad, TargetRule::Contains), expected);
+    }
+
+    #[test]
+    fn one_fitting_target_is_enough_unless_strict() {
+        let mixed = event(&[
+            ("invoice", json!({"cost": "much"})),
+            ("invoice", json!({"cost": 2})),
+            ("user", json!({})),
+        ]);
+        assert!(fields(invoice_schema(), &mixed, TargetRule::Contains).is_empty());
+        let expected = ["event.targets[0].metadata.cost"];
+        assert_eq!(fields(invoice_schema(), &mixed, TargetRule::Strict), expected);
+    }
+
+    #[test]
+    fn actor_and_event_metadata_are_checked() {
+        let required = json!({"required": ["role"]});
+        let schema = json!({"targets": [], "actor": {"metadata": required}, "metadata": required});
+        let expected = ["event.actor.metadata", "event.metadata"];
+        assert_eq!(fields(schema, &event(&[]), TargetRule::Contains), expected);
+    }
+}

@@ -1,0 +1,4 @@
+//! Encoding exports and keeping their files.
+
+pub mod csv;
+pub mod files;

@@ -1,0 +1,249 @@
+//! API keys: making, listing and revoking them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    auth::Authenticator,
+    error::{Error, Kind, Result},
+    not_found,
+    organizations::{Organizations, check_id},
+    require, unknown_cursor,
+};
+use crate::{
+    domain::{
+        api_key::{ApiKey, KeyValue, Scope},
+        caller::Caller,
+        clock::Clock,
+        ids::{ApiKeyId, EnvironmentId, OrganizationId},
+        limits,
+        page::{Page, PageRequest},
+        violation::{Reason, Violations},
+    },
+    store::{Store, StoreError},
+};
+
+/// The environment of the bootstrap key and of the first key.
+pub const DEFAULT_ENVIRONMENT: &str = "default";
+
+/// Manages API keys.
+#[derive(Clone)]
+pub struct ApiKeys {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    auth: Authenticator,
+    organizations: Organizations,
+}
+
+/// What a new key is to be.
+#[derive(Debug, Clone, Default)]
+pub struct NewApiKey {
+    /// What it is for.
+    pub name: String,
+    /// Names of its scopes.
+    pub scopes: Vec<String>,
+    /// The only organizations it can see; empty for all.
+    pub organization_ids: Vec<String>,
+}
+
+impl ApiKeys {
+    /// Keys are kept in `store`.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        auth: Authenticator,
+        organizations: Organizations,
+    ) -> Self {
+        Self { store, clock, auth, organizations }
+    }
+
+    /// Creates a key in the caller's environment, with no more scopes than the caller has.
+    pub async fn create(&self, caller: &Caller, new: NewApiKey) -> Result<(ApiKey, KeyValue)> {
+        may_manage(caller)?;
+        let scopes = check(&new)?;
+        if let Some(scope) = scopes.iter().find(|scope| !caller.has(**scope)) {
+            return Err(Error::ScopeMissing(*scope));
+        }
+        for id in &new.organization_ids {
+            self.organizations.tenant(caller, id).await?;
+        }
+        let environment = caller.environment.clone();
+        let value = KeyValue::generate(&mut rand::rng());
+        self.insert(environment, new, scopes, value).await
+    }
+
+    /// Creates a key for an operator who has the database, in an environment that is created if
+    /// need be.
+    pub async fn create_as_operator(
+        &self,
+        environment: &str,
+        new: NewApiKey,
+    ) -> Result<(ApiKey, KeyValue)> {
+        let scopes = check(&new)?;
+        let environment = self.environment(environment).await?;
+        for id in &new.organization_ids {
+            let id = OrganizationId::from_stored(id);
+            if self.store.get_organization(&environment, &id).await?.is_none() {
+                return Err(not_found(Kind::Organization, "organization_ids", id.as_str()));
+            }
+        }
+        let value = KeyValue::generate(&mut rand::rng());
+        self.insert(environment, new, scopes, value).await
+    }
+
+    /// Makes sure that the default environment has a key with that value and every scope.
+    pub async fn bootstrap(&self, value: KeyValue) -> Result<()> {
+        if self.store.find_api_key(value.hash()).await?.is_some() {
+            return Ok(());
+        }
+        let environment = self.environment(DEFAULT_ENVIRONMENT).await?;
+        match self.insert(environment, all_scopes("bootstrap"), Scope::ALL.to_vec(), value).await {
+            // Another replica was faster.
+            Err(Error::Store(StoreError::Duplicate(_))) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Makes the first key, unless there is any. It is in the default environment and has every
+    /// scope.
+    pub async fn first_run(&self) -> Result<Option<KeyValue>> {
+        if self.store.has_api_keys().await? {
+            return Ok(None);
+        }
+        let created = self.create_as_operator(DEFAULT_ENVIRONMENT, all_scopes("first run")).await?;
+        Ok(Some(created.1))
+    }
+
+    /// The environment with that name; created if need be.
+    async fn environment(&self, name: &str) -> Result<EnvironmentId> {
+        let mut violations = Violations::default();
+        violations.required_text("environment", name, limits::SHORT_TEXT_CHARS);
+        violations.into_result(())?;
+        let now = self.clock.now();
+        let id = EnvironmentId::generate(now, &mut rand::rng());
+        Ok(self.store.put_environment(&id, name, now).await?)
+    }
+
+    async fn insert(
+        &self,
+        environment_id: EnvironmentId,
+        new: NewApiKey,
+        scopes: Vec<Scope>,
+        value: KeyValue,
+    ) -> Result<(ApiKey, KeyValue)> {
+        let created_at = self.clock.now();
+        let key = ApiKey {
+            id: ApiKeyId::generate(created_at, &mut rand::rng()),
+            environment_id,
+            name: new.name,
+            hint: value.hint().to_owned(),
+            scopes,
+            organization_ids: new
+                .organization_ids
+                .into_iter()
+                .map(OrganizationId::from_stored)
+                .collect(),
+            created_at,
+            revoked_at: None,
+        };
+        self.store.insert_api_key(&key, value.hash()).await?;
+        Ok((key, value))
+    }
+
+    /// Lists the keys of the caller's environment.
+    pub async fn list(&self, caller: &Caller, page: PageRequest) -> Result<Page<ApiKey>> {
+        may_manage(caller)?;
+        if let Some(cursor) = page.cursor_text() {
+            let id = ApiKeyId::from_stored(cursor);
+            let found = self.store.get_api_key(&caller.environment, &id).await?;
+            found.ok_or_else(|| unknown_cursor(&page))?;
+        }
+        Ok(self.store.list_api_keys(&caller.environment, &page).await?)
+    }
+
+    /// Lists the keys of an environment, for an operator who has the database.
+    pub async fn list_as_operator(
+        &self,
+        environment: &str,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>> {
+        let environment = self.known_environment(environment).await?;
+        Ok(self.store.list_api_keys(&environment, &page).await?)
+    }
+
+    /// Revokes a key of the caller's environment.
+    pub async fn revoke(&self, caller: &Caller, id: &str) -> Result<ApiKey> {
+        may_manage(caller)?;
+        let mut violations = Violations::default();
+        violations.required_text("api_key_id", id, limits::SHORT_TEXT_CHARS);
+        violations.into_result(())?;
+        self.revoke_in(&caller.environment, id).await
+    }
+
+    /// Revokes a key, for an operator who has the database.
+    pub async fn revoke_as_operator(&self, environment: &str, id: &str) -> Result<ApiKey> {
+        let environment = self.known_environment(environment).await?;
+        self.revoke_in(&environment, id).await
+    }
+
+    async fn revoke_in(&self, environment: &EnvironmentId, id: &str) -> Result<ApiKey> {
+        let key_id = ApiKeyId::from_stored(id);
+        self.store.revoke_api_key(environment, &key_id, self.clock.now()).await?;
+        self.auth.forget();
+        let key = self.store.get_api_key(environment, &key_id).await?;
+        key.ok_or_else(|| not_found(Kind::ApiKey, "api_key_id", id))
+    }
+
+    async fn known_environment(&self, name: &str) -> Result<EnvironmentId> {
+        let found = self.store.find_environment(name).await?;
+        found.ok_or_else(|| not_found(Kind::Environment, "environment", name))
+    }
+}
+
+/// Keys concern the whole environment: a caller that sees only a part of it cannot manage them.
+fn may_manage(caller: &Caller) -> Result<()> {
+    require(caller, Scope::Keys)?;
+    if caller.organizations.is_empty() { Ok(()) } else { Err(Error::KeyLimited("manage keys")) }
+}
+
+fn all_scopes(name: &str) -> NewApiKey {
+    let scopes = Scope::ALL.iter().map(|scope| scope.as_str().to_owned()).collect();
+    NewApiKey { name: name.to_owned(), scopes, organization_ids: Vec::new() }
+}
+
+/// Checks what a key is to be.
+fn check(new: &NewApiKey) -> Result<Vec<Scope>> {
+    let mut violations = Violations::default();
+    violations.required_text("name", &new.name, limits::SHORT_TEXT_CHARS);
+    if new.scopes.is_empty() {
+        let names = Scope::ALL.map(Scope::as_str).join(", ");
+        violations.add("scopes", Reason::Required, format!("name at least one scope of {names}"));
+    }
+    let mut scopes = Vec::new();
+    for (index, name) in new.scopes.iter().enumerate() {
+        let field = format!("scopes[{index}]");
+        match Scope::from_name(name) {
+            None => {
+                let names = Scope::ALL.map(Scope::as_str).join(", ");
+                violations.add(field, Reason::Unknown, format!("must be one of {names}"));
+            }
+            Some(scope) if scopes.contains(&scope) => {
+                violations.add(field, Reason::Duplicate, "each scope must be named once");
+            }
+            Some(scope) => scopes.push(scope),
+        }
+    }
+    if new.organization_ids.len() > limits::KEY_ORGANIZATIONS {
+        let most = limits::KEY_ORGANIZATIONS;
+        let description = format!("organization_ids must have at most {most} entries");
+        violations.add("organization_ids", Reason::TooMany, description);
+    }
+    let mut seen = HashSet::new();
+    for (index, id) in new.organization_ids.iter().enumerate().take(limits::KEY_ORGANIZATIONS) {
+        let field = format!("organization_ids[{index}]");
+        check_id(&field, id, &mut violations);
+        if !seen.insert(id) {
+            violations.add(field, Reason::Duplicate, "each organization must be named once");
+        }
+    }
+    Ok(violations.into_result(scopes)?)
+}

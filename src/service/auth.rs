@@ -1,0 +1,62 @@
+//! Who calls: from the credential of a request to a [`Caller`].
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+
+use super::error::{Error, Result};
+use crate::{
+    domain::{api_key::KeyValue, caller::Caller},
+    store::Store,
+};
+
+/// How long an accepted key is remembered. A key that another replica revoked works this long.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// Most keys that are remembered.
+const KEYS: u64 = 10_000;
+
+/// Recognizes callers by their API keys.
+#[derive(Clone)]
+pub struct Authenticator {
+    store: Store,
+    accepted: Cache<[u8; 32], Arc<Caller>>,
+}
+
+impl Authenticator {
+    /// Keys are looked up in `store`.
+    pub fn new(store: Store) -> Self {
+        let accepted = Cache::builder().max_capacity(KEYS).time_to_live(REMEMBERED).build();
+        Self { store, accepted }
+    }
+
+    /// Recognizes the caller from the value of its `authorization` header.
+    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Caller>> {
+        let authorization = authorization.map(str::trim).filter(|value| !value.is_empty());
+        let (scheme, value) =
+            authorization.ok_or(Error::KeyMissing)?.split_once(' ').ok_or(Error::KeyRefused)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Error::KeyMissing);
+        }
+        // The lookup is by a hash of the value: what an attacker learns from its timing is about
+        // hashes, not about values.
+        let hash = KeyValue::hash_of(value.trim());
+        if let Some(caller) = self.accepted.get(&hash).await {
+            return Ok(caller);
+        }
+        let key = self.store.find_api_key(hash).await?;
+        let key = key.filter(|key| key.revoked_at.is_none()).ok_or(Error::KeyRefused)?;
+        let caller = Arc::new(Caller {
+            key_id: key.id,
+            environment: key.environment_id,
+            scopes: key.scopes,
+            organizations: key.organization_ids,
+        });
+        self.accepted.insert(hash, caller.clone()).await;
+        Ok(caller)
+    }
+
+    /// Forgets all remembered keys, so that a revocation counts at once.
+    pub fn forget(&self) {
+        self.accepted.invalidate_all();
+    }
+}

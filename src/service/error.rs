@@ -1,0 +1,236 @@
+//! What a call can fail with. Each case has a code, which the transports turn into a status, and a
+//! stable reason.
+
+use thiserror::Error;
+
+use crate::{
+    domain::{api_key::Scope, violation::Violation},
+    store::StoreError,
+};
+
+/// The result of a service call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Fields are missing or malformed.
+    #[error("{}", summary("the request is not valid", .0))]
+    InvalidRequest(Vec<Violation>),
+    /// The event does not fit the schema of its action, or there is no such action or version.
+    #[error("{}", summary("the event does not fit its action's schema", .0))]
+    InvalidEvent(Vec<Violation>),
+    /// The range of an export ends before it starts.
+    #[error("range_end must not be before range_start")]
+    InvalidExportRange,
+    /// No key was sent.
+    #[error("send an API key: authorization: Bearer sk_...")]
+    KeyMissing,
+    /// The key is unknown or revoked.
+    #[error("the API key is unknown or revoked")]
+    KeyRefused,
+    /// The key lacks a scope.
+    #[error("the API key lacks the scope {0}")]
+    ScopeMissing(Scope),
+    /// The key is limited to some organizations and may not do this.
+    #[error("the API key is limited to some organizations and cannot {0}")]
+    KeyLimited(&'static str),
+    /// What the request names does not exist, or not for this caller.
+    #[error("{kind} not found: '{id}'")]
+    NotFound {
+        /// What kind of thing.
+        kind: Kind,
+        /// Path of the field that names it.
+        field: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The id is taken.
+    #[error("{kind} exists already: '{id}'")]
+    AlreadyExists {
+        /// What kind of thing.
+        kind: Kind,
+        /// Its id.
+        id: String,
+    },
+    /// The download link is altered or expired.
+    #[error("the download link has expired or was altered; GetExport makes a fresh one")]
+    LinkRefused,
+    /// The service cannot answer now; a retry helps.
+    #[error("the service is not available: {0}")]
+    Unavailable(&'static str),
+    /// The deadline of the call passed.
+    #[error("the deadline passed; a write may still have happened")]
+    DeadlineExceeded,
+    /// The database failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A file could not be read or written.
+    #[error("the export store failed")]
+    Files(#[source] object_store::Error),
+    /// A defect of this program.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// A kind of thing that can be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An organization.
+    Organization,
+    /// An action.
+    Action,
+    /// An event.
+    Event,
+    /// An export.
+    Export,
+    /// An API key.
+    ApiKey,
+    /// An environment.
+    Environment,
+    /// A cursor of a list.
+    Cursor,
+}
+
+impl Kind {
+    /// The name in messages and in `ResourceInfo.resource_type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Organization => "Organization",
+            Self::Action => "Action",
+            Self::Event => "Event",
+            Self::Export => "Audit Log Export",
+            Self::ApiKey => "API key",
+            Self::Environment => "Environment",
+            Self::Cursor => "Cursor",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The few kinds of failure that a status can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The request is wrong, whenever it is sent.
+    InvalidArgument,
+    /// The caller is not known.
+    Unauthenticated,
+    /// The caller may not.
+    PermissionDenied,
+    /// There is no such thing.
+    NotFound,
+    /// There is such a thing already.
+    AlreadyExists,
+    /// Try again later.
+    Unavailable,
+    /// Too late.
+    DeadlineExceeded,
+    /// Our fault.
+    Internal,
+}
+
+impl Error {
+    /// The kind of failure.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::InvalidRequest(_) | Self::InvalidEvent(_) | Self::InvalidExportRange => {
+                Code::InvalidArgument
+            }
+            Self::KeyMissing | Self::KeyRefused => Code::Unauthenticated,
+            Self::ScopeMissing(_) | Self::KeyLimited(_) | Self::LinkRefused => {
+                Code::PermissionDenied
+            }
+            Self::NotFound { .. } => Code::NotFound,
+            Self::AlreadyExists { .. } => Code::AlreadyExists,
+            Self::Unavailable(_)
+            | Self::Files(_)
+            | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
+                Code::Unavailable
+            }
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Store(_) | Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// The stable reason, `ErrorInfo.reason` in the contract.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "INVALID_REQUEST",
+            Self::InvalidEvent(_) => "INVALID_AUDIT_LOG_EVENT",
+            Self::InvalidExportRange => "INVALID_AUDIT_LOG_EXPORT_RANGE_DATE",
+            Self::KeyMissing => "API_KEY_MISSING",
+            Self::KeyRefused => "API_KEY_INVALID",
+            Self::ScopeMissing(_) => "SCOPE_MISSING",
+            Self::KeyLimited(_) => "KEY_LIMITED_TO_ORGANIZATIONS",
+            Self::NotFound { kind, .. } => match kind {
+                Kind::Organization => "ORGANIZATION_NOT_FOUND",
+                Kind::Action => "ACTION_NOT_FOUND",
+                Kind::Event => "EVENT_NOT_FOUND",
+                Kind::Export => "EXPORT_NOT_FOUND",
+                Kind::ApiKey => "API_KEY_NOT_FOUND",
+                Kind::Environment => "ENVIRONMENT_NOT_FOUND",
+                Kind::Cursor => "CURSOR_NOT_FOUND",
+            },
+            Self::AlreadyExists { .. } => "ALREADY_EXISTS",
+            Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
+            Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
+            Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
+                "DATABASE_UNAVAILABLE"
+            }
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Store(_) | Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// The fields that are wrong.
+    pub fn violations(&self) -> &[Violation] {
+        match self {
+            Self::InvalidRequest(violations) | Self::InvalidEvent(violations) => violations,
+            _ => &[],
+        }
+    }
+
+    /// The same error with `prefix` before each field path.
+    #[must_use]
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        let prefixed = |violations: Vec<Violation>| {
+            let with = |violation: Violation| Violation {
+                field: format!("{prefix}{}", violation.field),
+                ..violation
+            };
+            violations.into_iter().map(with).collect()
+        };
+        match self {
+            Self::InvalidRequest(violations) => Self::InvalidRequest(prefixed(violations)),
+            Self::InvalidEvent(violations) => Self::InvalidEvent(prefixed(violations)),
+            other => other,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Vec<Violation>> for Error {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::InvalidRequest(violations)
+    }
+}
+
+/// Names the first of the violations, and how many more there are.
+fn summary(what: &str, violations: &[Violation]) -> String {
+    match violations {
+        [] => what.to_owned(),
+        [only] => format!("{what}: {only}"),
+        [first, more @ ..] => format!("{what}: {first} (and {} more)", more.len()),
+    }
+}

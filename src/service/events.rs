@@ -1,0 +1,271 @@
+//! Recording events and reading them back.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+
+use super::{
+    Rules,
+    error::{Error, Kind, Result},
+    not_found,
+    organizations::{EventTenant, Organizations, check_id},
+    require,
+    schemas::{Lookup, Schemas},
+    unknown_cursor,
+};
+use crate::{
+    domain::{
+        api_key::Scope,
+        caller::{Caller, Tenant},
+        clock::Clock,
+        event::{Event, EventRecord, LoggedEvent, canonical_json},
+        event_draft::EventDraft,
+        filter::{EventFilter, EventRange},
+        idempotency::IdempotencyKey,
+        ids::EventId,
+        limits,
+        page::{Page, PageRequest, parse_event_cursor},
+        violation::{Reason, Violation, Violations},
+    },
+    merkle,
+    store::{Appended, PreparedEvent, Store},
+};
+
+/// Records and reads events.
+#[derive(Clone)]
+pub struct Events {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    organizations: Organizations,
+    schemas: Schemas,
+}
+
+/// An event as a caller wants it recorded.
+#[derive(Debug, Default, Clone)]
+pub struct NewEvent {
+    /// Whose log takes it.
+    pub organization_id: String,
+    /// The event; `None` if it was not sent.
+    pub event: Option<EventDraft>,
+    /// Key under which a repetition is recognized; empty for none.
+    pub idempotency_key: String,
+}
+
+/// An event that may be stored: nothing is wrong with it.
+struct Accepted {
+    tenant: EventTenant,
+    event: Event,
+    idempotency_key: String,
+}
+
+/// The result of a batch: one per event, in the order of the request.
+pub type BatchResult = Vec<Result<Appended>>;
+
+impl Events {
+    /// Events are kept in `store`.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+        organizations: Organizations,
+        schemas: Schemas,
+    ) -> Self {
+        Self { store, clock, rules, organizations, schemas }
+    }
+
+    /// Records one event. When it returns, the event is durable and in its log.
+    pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Appended> {
+        require(caller, Scope::EventsWrite)?;
+        let accepted = self.accept(caller, new).await?;
+        let prepared = self.prepare(accepted).await?;
+        let appended = self.append(&[prepared]).await?;
+        let one = appended.into_iter().next();
+        one.ok_or_else(|| Error::Internal("the store returned no place".to_owned()))
+    }
+
+    /// Records many events, in one transaction. With `atomic`, the first failure is that of the
+    /// call and nothing is stored; otherwise each event succeeds or fails by itself.
+    pub async fn create_batch(
+        &self,
+        caller: &Caller,
+        batch: Vec<NewEvent>,
+        atomic: bool,
+    ) -> Result<BatchResult> {
+        require(caller, Scope::EventsWrite)?;
+        check_batch_size(batch.len())?;
+        let mut accepted = Vec::with_capacity(batch.len());
+        for (index, new) in batch.into_iter().enumerate() {
+            match self.accept(caller, new).await {
+                Err(error) if atomic => {
+                    return Err(error.with_prefix(&format!("requests[{index}].")));
+                }
+                result => accepted.push(result),
+            }
+        }
+        let mut prepared = Vec::with_capacity(accepted.len());
+        let mut results = Vec::with_capacity(accepted.len());
+        for result in accepted {
+            let result = match result {
+                Ok(accepted) => self.prepare(accepted).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(event) => {
+                    prepared.push(event);
+                    results.push(None);
+                }
+                Err(error) if atomic => return Err(error),
+                Err(error) => results.push(Some(error)),
+            }
+        }
+        let mut places = self.append(&prepared).await?.into_iter();
+        let results = results.into_iter().map(|error| match error {
+            Some(error) => Err(error),
+            None => places
+                .next()
+                .ok_or_else(|| Error::Internal("the store returned too few places".to_owned())),
+        });
+        Ok(results.collect())
+    }
+
+    /// Checks everything about an event; changes nothing. An unknown organization wins over an
+    /// unknown action, as in WorkOS.
+    async fn accept(&self, caller: &Caller, new: NewEvent) -> Result<Accepted> {
+        let mut violations = Violations::default();
+        check_id("organization_id", &new.organization_id, &mut violations);
+        let key = &new.idempotency_key;
+        violations.optional_text("idempotency_key", key, limits::SHORT_TEXT_CHARS);
+        let event = match new.event.map(|draft| draft.validate(self.clock.now())) {
+            None => {
+                violations.add("event", Reason::Required, "event is required");
+                None
+            }
+            Some(Err(found)) => {
+                violations.extend(found);
+                None
+            }
+            Some(Ok(event)) => Some(event),
+        };
+        let Some(event) = event else {
+            return Err(violations.into_result(()).err().unwrap_or_default().into());
+        };
+        violations.into_result(())?;
+        let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
+        self.check_schema(tenant.tenant(), &event).await?;
+        Ok(Accepted { tenant, event, idempotency_key: new.idempotency_key })
+    }
+
+    /// Holds the event against the schema of its action's version.
+    async fn check_schema(&self, tenant: &Tenant, event: &Event) -> Result<()> {
+        let mismatch = |field: &str, description: String| {
+            let field = field.to_owned();
+            Err(Error::InvalidEvent(vec![Violation {
+                field,
+                reason: Reason::Unknown,
+                description,
+            }]))
+        };
+        let version = event.version;
+        match self.schemas.lookup(&tenant.environment, &event.action, version).await? {
+            Lookup::Schema(schema) => {
+                let found = schema.check(event, self.rules.target_rule);
+                if found.is_empty() { Ok(()) } else { Err(Error::InvalidEvent(found)) }
+            }
+            Lookup::UnknownVersion => {
+                mismatch("event.version", format!("the action has no version {version}"))
+            }
+            Lookup::UnknownAction if self.rules.require_schema => {
+                let how = "the action has no schema; create one with CreateActionSchema";
+                mismatch("event.action", how.to_owned())
+            }
+            Lookup::UnknownAction => Ok(()),
+        }
+    }
+
+    /// Registers the organization if need be, makes the event canonical and hashes it.
+    async fn prepare(&self, accepted: Accepted) -> Result<PreparedEvent> {
+        let Accepted { tenant, event, idempotency_key } = accepted;
+        let Tenant { environment, organization } = tenant.tenant().clone();
+        let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+        let idempotency_key = if idempotency_key.is_empty() {
+            None
+        } else {
+            let sent = canonical_json(&event).map_err(internal)?;
+            Some(IdempotencyKey::derive(&environment, &organization, &idempotency_key, &sent))
+        };
+        let created_at = self.clock.now();
+        let (id, salt) = {
+            let mut random = rand::rng();
+            (EventId::generate(created_at, &mut random), random.random())
+        };
+        let logged = LoggedEvent { id, organization_id: organization, created_at, event };
+        let payload = canonical_json(&logged).map_err(internal)?;
+        if payload.len() > limits::EVENT_BYTES {
+            let description = format!("an event must have at most {} bytes", limits::EVENT_BYTES);
+            let (field, reason) = ("event".to_owned(), Reason::TooLarge);
+            return Err(vec![Violation { field, reason, description }].into());
+        }
+        let LoggedEvent { id, organization_id, event, .. } = logged;
+        self.organizations.settle(tenant).await?;
+        let leaf_hash = merkle::leaf_hash(&salt, &payload);
+        Ok(PreparedEvent {
+            organization_id,
+            id,
+            created_at,
+            event,
+            payload,
+            salt,
+            leaf_hash,
+            idempotency_key,
+        })
+    }
+
+    async fn append(&self, prepared: &[PreparedEvent]) -> Result<Vec<Appended>> {
+        let now = self.clock.now();
+        let keys_since = now.plus_seconds(-self.rules.idempotency_window);
+        Ok(self.store.append(prepared, keys_since, now).await?)
+    }
+
+    /// Returns one event.
+    pub async fn get(&self, caller: &Caller, organization: &str, id: &str) -> Result<EventRecord> {
+        require(caller, Scope::EventsRead)?;
+        let mut violations = Violations::default();
+        check_id("organization_id", organization, &mut violations);
+        violations.required_text("event_id", id, limits::SHORT_TEXT_CHARS);
+        violations.into_result(())?;
+        let tenant = self.organizations.tenant(caller, organization).await?;
+        let event = self.store.get_event(&tenant, &EventId::from_stored(id)).await?;
+        event.ok_or_else(|| not_found(Kind::Event, "event_id", id))
+    }
+
+    /// Lists events of one log.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        filter: &EventFilter,
+        range: &EventRange,
+        page: PageRequest,
+    ) -> Result<Page<EventRecord>> {
+        require(caller, Scope::EventsRead)?;
+        let tenant = self.organizations.tenant(caller, organization).await?;
+        let unknown = unknown_cursor(&page);
+        let parse = |cursor: String| parse_event_cursor(&tenant.organization, &cursor).ok_or(());
+        let Ok(page) = page.map_cursor(parse) else { return Err(unknown) };
+        Ok(self.store.list_events(&tenant, filter, range, &page).await?)
+    }
+}
+
+fn check_batch_size(size: usize) -> Result<()> {
+    let mut violations = Violations::default();
+    if size == 0 {
+        let description = "requests must have at least one entry";
+        violations.add("requests", Reason::Required, description);
+    }
+    if size > limits::BATCH_EVENTS {
+        let description = format!("requests must have at most {} entries", limits::BATCH_EVENTS);
+        violations.add("requests", Reason::TooMany, description);
+    }
+    Ok(violations.into_result(())?)
+}

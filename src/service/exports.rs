@@ -1,0 +1,255 @@
+//! Export jobs, as callers see them.
+
+use std::{sync::Arc, time::Duration};
+
+use async_stream::try_stream;
+use futures::Stream;
+use object_store::GetResult;
+use rand::RngExt;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    download::{self, Link, Links},
+    error::{Error, Kind, Result},
+    not_found,
+    organizations::Organizations,
+    require, unknown_cursor,
+};
+use crate::{
+    domain::{
+        api_key::Scope,
+        caller::Caller,
+        clock::Clock,
+        export::{Export, ExportProgress, ExportState},
+        filter::{EventFilter, ExportRange},
+        ids::ExportId,
+        limits,
+        page::{Page, PageRequest},
+        violation::Violations,
+    },
+    export::files::ByteRange,
+    store::Store,
+};
+
+/// How often a watched export is looked up in the database, in case another replica writes it.
+const LOOK_UP: Duration = Duration::from_secs(1);
+/// States of exports on this replica that a watcher may be behind.
+const UPDATES: usize = 256;
+
+/// Manages exports.
+#[derive(Clone)]
+pub struct Exports {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    organizations: Organizations,
+    links: Links,
+    updates: ExportUpdates,
+    shutdown: CancellationToken,
+}
+
+/// Tells watchers on this replica what its worker does, and the worker that there is work.
+#[derive(Clone)]
+pub struct ExportUpdates {
+    sender: broadcast::Sender<Export>,
+    waiting: Arc<tokio::sync::Notify>,
+}
+
+impl Default for ExportUpdates {
+    fn default() -> Self {
+        Self { sender: broadcast::channel(UPDATES).0, waiting: Arc::default() }
+    }
+}
+
+impl ExportUpdates {
+    /// Tells that an export changed.
+    pub fn publish(&self, export: &Export) {
+        // Fails when nobody watches, which is fine.
+        let _ = self.sender.send(export.clone());
+    }
+
+    /// Returns when a job was created on this replica since the last call.
+    pub async fn work(&self) {
+        self.waiting.notified().await;
+    }
+}
+
+/// An export with a link to its file, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportView {
+    /// The export.
+    pub export: Export,
+    /// A fresh link.
+    pub link: Option<Link>,
+}
+
+/// What to export.
+#[derive(Debug, Clone)]
+pub struct NewExport {
+    /// Whose log.
+    pub organization_id: String,
+    /// Time range.
+    pub range: ExportRange,
+    /// Further filters.
+    pub filter: EventFilter,
+}
+
+impl Exports {
+    /// Exports are kept in `store`, their files where `links` says.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        organizations: Organizations,
+        links: Links,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let updates = ExportUpdates::default();
+        Self { store, clock, organizations, links, updates, shutdown }
+    }
+
+    /// Where the worker tells what it does.
+    pub fn updates(&self) -> ExportUpdates {
+        self.updates.clone()
+    }
+
+    /// Starts an export of what the log holds now.
+    pub async fn create(&self, caller: &Caller, new: NewExport) -> Result<ExportView> {
+        require(caller, Scope::Exports)?;
+        let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
+        if new.range.is_reversed() {
+            return Err(Error::InvalidExportRange);
+        }
+        let now = self.clock.now();
+        let export = {
+            let mut random = rand::rng();
+            Export {
+                id: ExportId::generate(now, &mut random),
+                environment_id: tenant.environment.clone(),
+                organization_id: tenant.organization.clone(),
+                state: ExportState::Pending,
+                tree_size: 0,
+                range: new.range,
+                filter: new.filter,
+                progress: ExportProgress::default(),
+                error: None,
+                download_secret: random.random::<[u8; 32]>().to_vec(),
+                attempt: 0,
+                created_at: now,
+                updated_at: now,
+            }
+        };
+        // Read after the call arrived: everything acknowledged before it is below this size.
+        let tree_size = self.store.log_size(&tenant).await?;
+        let export = Export { tree_size, ..export };
+        self.store.insert_export(&export).await?;
+        self.updates.waiting.notify_one();
+        Ok(self.view(export))
+    }
+
+    /// Returns an export as it is now.
+    pub async fn get(&self, caller: &Caller, id: &str) -> Result<ExportView> {
+        require(caller, Scope::Exports)?;
+        let mut violations = Violations::default();
+        violations.required_text("export_id", id, limits::SHORT_TEXT_CHARS);
+        violations.into_result(())?;
+        let export = self.store.get_export(caller, &ExportId::from_stored(id)).await?;
+        let export = export.ok_or_else(|| not_found(Kind::Export, "export_id", id))?;
+        Ok(self.view(export))
+    }
+
+    /// Follows an export: its present state, then each change, until it is written or given up.
+    pub fn watch(
+        &self,
+        caller: Arc<Caller>,
+        id: String,
+    ) -> impl Stream<Item = Result<ExportView>> + use<> {
+        let exports = self.clone();
+        try_stream! {
+            // Before the first look, so that no change falls between the two.
+            let mut updates = exports.updates.sender.subscribe();
+            let mut seen = exports.get(&caller, &id).await?;
+            yield seen.clone();
+            while seen.export.state == ExportState::Pending {
+                let next = exports.next_look(&mut updates, &caller, &id).await?;
+                // An update that was under way before the first look is not news.
+                let news = next.export.updated_at >= seen.export.updated_at;
+                if news && next.export != seen.export {
+                    yield next.clone();
+                    seen = next;
+                }
+            }
+        }
+    }
+
+    /// Waits until the export may have changed and looks at it.
+    async fn next_look(
+        &self,
+        updates: &mut broadcast::Receiver<Export>,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<ExportView> {
+        let look_up = tokio::time::sleep(LOOK_UP);
+        tokio::pin!(look_up);
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => {
+                    return Err(Error::Unavailable("shutting down; call again"));
+                }
+                update = updates.recv() => match update {
+                    Ok(export) if export.id.as_str() == id => return Ok(self.view(export)),
+                    Ok(_) => {}
+                    // Too far behind to tell what was missed.
+                    Err(_) => return self.get(caller, id).await,
+                },
+                () = &mut look_up => return self.get(caller, id).await,
+            }
+        }
+    }
+
+    /// Lists exports, of one organization or all that the caller can see.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        organization: &str,
+        page: PageRequest,
+    ) -> Result<Page<ExportView>> {
+        require(caller, Scope::Exports)?;
+        let tenant = match organization {
+            "" => None,
+            id => Some(self.organizations.tenant(caller, id).await?),
+        };
+        if let Some(cursor) = page.cursor_text() {
+            let id = ExportId::from_stored(cursor);
+            let found = self.store.get_export(caller, &id).await?;
+            found.ok_or_else(|| unknown_cursor(&page))?;
+        }
+        let organization = tenant.as_ref().map(|tenant| &tenant.organization);
+        let page = self.store.list_exports(caller, organization, &page).await?;
+        page.try_map(|export| Ok(self.view(export)))
+    }
+
+    /// Opens the file that a link names, from the start or a part of it.
+    pub async fn open(
+        &self,
+        id: &str,
+        expires: i64,
+        signature: &str,
+        range: Option<ByteRange>,
+    ) -> Result<(Export, GetResult)> {
+        let export = self.store.find_export(&ExportId::from_stored(id)).await?;
+        let export = export.ok_or(Error::LinkRefused)?;
+        if !download::is_valid(&export, expires, signature, self.clock.now()) {
+            return Err(Error::LinkRefused);
+        }
+        if export.state != ExportState::Ready {
+            return Err(not_found(Kind::Export, "export_id", id));
+        }
+        let file = self.links.files.open(&export, range).await.map_err(Error::Files)?;
+        Ok((export, file))
+    }
+
+    fn view(&self, export: Export) -> ExportView {
+        let link = self.links.make(&export, self.clock.now());
+        ExportView { export, link }
+    }
+}

@@ -1,0 +1,121 @@
+//! The rules: what may be done, by whom, and what must hold. Transports call it; it calls the store.
+
+pub mod api_keys;
+pub mod auth;
+pub mod download;
+pub mod error;
+pub mod events;
+pub mod exports;
+pub mod organizations;
+pub mod schemas;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        api_key::Scope, caller::Caller, clock::Clock, page::PageRequest, schema_check::TargetRule,
+    },
+    export::files::ExportFiles,
+    store::Store,
+};
+use error::{Error, Kind, Result};
+
+/// The rules that an operator can set.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Whether the first event of an unknown organization registers it.
+    pub auto_register: bool,
+    /// Whether an action must have a schema before its events are taken.
+    pub require_schema: bool,
+    /// How to treat targets beyond what the schema demands.
+    pub target_rule: TargetRule,
+    /// How long an idempotency key counts, in seconds.
+    pub idempotency_window: i64,
+    /// For how many days events are kept where the organization says nothing.
+    pub default_retention_days: u32,
+}
+
+/// Everything that a call can need.
+#[derive(Clone)]
+pub struct Services {
+    /// Who calls.
+    pub auth: auth::Authenticator,
+    /// Events.
+    pub events: events::Events,
+    /// Actions and schemas.
+    pub schemas: schemas::Schemas,
+    /// Organizations.
+    pub organizations: organizations::Organizations,
+    /// Exports.
+    pub exports: exports::Exports,
+    /// API keys.
+    pub api_keys: api_keys::ApiKeys,
+}
+
+/// What the services are made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where export files are.
+    pub files: ExportFiles,
+    /// Base of the links that are handed out.
+    pub public_url: String,
+    /// The operator's rules.
+    pub rules: Rules,
+    /// Cancelled when the service shuts down.
+    pub shutdown: CancellationToken,
+}
+
+impl Services {
+    /// Puts the services together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, files, public_url, rules, shutdown } = parts;
+        let organizations =
+            organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
+        let schemas = schemas::Schemas::new(store.clone(), clock.clone());
+        let auth = auth::Authenticator::new(store.clone());
+        Self {
+            events: events::Events::new(
+                store.clone(),
+                clock.clone(),
+                rules,
+                organizations.clone(),
+                schemas.clone(),
+            ),
+            exports: exports::Exports::new(
+                store.clone(),
+                clock.clone(),
+                organizations.clone(),
+                download::Links::new(files, public_url),
+                shutdown,
+            ),
+            api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),
+            auth,
+            schemas,
+            organizations,
+        }
+    }
+}
+
+/// Fails unless the caller has the scope.
+fn require(caller: &Caller, scope: Scope) -> Result<()> {
+    if caller.has(scope) { Ok(()) } else { Err(Error::ScopeMissing(scope)) }
+}
+
+fn not_found(kind: Kind, field: &'static str, id: impl Into<String>) -> Error {
+    Error::NotFound { kind, field, id: id.into() }
+}
+
+/// The error for a page whose cursor is in no list of the caller.
+fn unknown_cursor<C: ToString>(request: &PageRequest<C>) -> Error {
+    use crate::domain::page::Cursor;
+    match &request.cursor {
+        Cursor::Before(cursor) => not_found(Kind::Cursor, "before", cursor.to_string()),
+        Cursor::After(cursor) => not_found(Kind::Cursor, "after", cursor.to_string()),
+        Cursor::Start => not_found(Kind::Cursor, "after", ""),
+    }
+}

@@ -1,0 +1,231 @@
+//! Organizations, and the one way to a [`Tenant`].
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+
+use super::{
+    Rules,
+    error::{Error, Kind, Result},
+    not_found, require, unknown_cursor,
+};
+use crate::{
+    domain::{
+        api_key::Scope,
+        caller::{Caller, Tenant},
+        clock::Clock,
+        ids::{EnvironmentId, OrganizationCursor, OrganizationId},
+        limits,
+        organization::{AuditLogConfiguration, Organization, is_retention_period},
+        page::{Page, PageRequest},
+        timestamp::Timestamp,
+        violation::{Reason, Violations},
+    },
+    store::Store,
+};
+
+/// How long it is remembered that an organization exists. One that another replica deleted takes
+/// events this long.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// Most organizations that are remembered.
+const ORGANIZATIONS: u64 = 100_000;
+
+/// Manages organizations.
+#[derive(Clone)]
+pub struct Organizations {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    known: Cache<(EnvironmentId, OrganizationId), ()>,
+}
+
+/// Checks the form of an organization id in the field `field`.
+pub fn check_id(field: &str, id: &str, violations: &mut Violations) {
+    if id.is_empty() {
+        violations.add(field, Reason::Required, format!("{field} is required"));
+    } else if !OrganizationId::is_valid(id) {
+        let description = format!("{field} must match [A-Za-z0-9][A-Za-z0-9_.:-]{{0,127}}");
+        violations.add(field, Reason::InvalidCharacters, description);
+    }
+}
+
+impl Organizations {
+    /// Organizations are kept in `store`.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, rules: Rules) -> Self {
+        let known = Cache::builder().max_capacity(ORGANIZATIONS).time_to_live(REMEMBERED).build();
+        Self { store, clock, rules, known }
+    }
+
+    /// The organization with that id as the caller's, if it is.
+    pub async fn tenant(&self, caller: &Caller, id: &str) -> Result<Tenant> {
+        let mut violations = Violations::default();
+        check_id("organization_id", id, &mut violations);
+        violations.into_result(())?;
+        let organization = OrganizationId::from_stored(id);
+        let tenant = self.find(caller, organization).await?;
+        tenant.ok_or_else(|| not_found(Kind::Organization, "organization_id", id))
+    }
+
+    /// The same for a well-formed id; `None` if there is no such organization.
+    async fn find(&self, caller: &Caller, id: OrganizationId) -> Result<Option<Tenant>> {
+        if !caller.can_see(&id) {
+            return Ok(None);
+        }
+        let key = (caller.environment.clone(), id);
+        if self.known.get(&key).await.is_none() {
+            if self.store.get_organization(&key.0, &key.1).await?.is_none() {
+                return Ok(None);
+            }
+            self.known.insert(key.clone(), ()).await;
+        }
+        Ok(Some(Tenant { environment: key.0, organization: key.1 }))
+    }
+
+    /// The organization that an event is for: one that exists, or one that may be registered by it.
+    pub(super) async fn for_event(&self, caller: &Caller, id: &str) -> Result<EventTenant> {
+        let organization = OrganizationId::from_stored(id);
+        if let Some(tenant) = self.find(caller, organization.clone()).await? {
+            return Ok(EventTenant::Known(tenant));
+        }
+        if !self.rules.auto_register || !caller.can_see(&organization) {
+            return Err(not_found(Kind::Organization, "organization_id", id));
+        }
+        let environment = caller.environment.clone();
+        Ok(EventTenant::New(Tenant { environment, organization }))
+    }
+
+    /// Registers the organization of an event, where that is still to be done.
+    pub(super) async fn settle(&self, tenant: EventTenant) -> Result<Tenant> {
+        let tenant = match tenant {
+            EventTenant::Known(tenant) => return Ok(tenant),
+            EventTenant::New(tenant) => tenant,
+        };
+        let Tenant { environment, organization } = &tenant;
+        let new = self.new_organization(organization.clone(), organization.to_string());
+        if !self.store.insert_organization(environment, &new).await?
+            && self.store.get_organization(environment, organization).await?.is_none()
+        {
+            // It belongs to another environment, or was deleted.
+            let id = organization.as_str();
+            return Err(not_found(Kind::Organization, "organization_id", id));
+        }
+        Ok(tenant)
+    }
+
+    fn new_organization(&self, id: OrganizationId, name: String) -> Organization {
+        let now = self.clock.now();
+        let cursor = OrganizationCursor::generate(now, &mut rand::rng());
+        Organization { id, cursor, name, retention_days: None, created_at: now, updated_at: now }
+    }
+
+    /// Creates an organization; an empty id means one of ours.
+    pub async fn create(&self, caller: &Caller, id: String, name: String) -> Result<Organization> {
+        require(caller, Scope::Organizations)?;
+        let mut violations = Violations::default();
+        violations.required_text("name", &name, limits::SHORT_TEXT_CHARS);
+        if !id.is_empty() {
+            check_id("organization_id", &id, &mut violations);
+        }
+        violations.into_result(())?;
+        if !caller.organizations.is_empty() {
+            return Err(Error::KeyLimited("create organizations"));
+        }
+        let id = if id.is_empty() {
+            OrganizationId::generate(self.clock.now(), &mut rand::rng())
+        } else {
+            OrganizationId::from_stored(id)
+        };
+        let new = self.new_organization(id, name);
+        if !self.store.insert_organization(&caller.environment, &new).await? {
+            let id = new.id.to_string();
+            return Err(Error::AlreadyExists { kind: Kind::Organization, id });
+        }
+        Ok(new)
+    }
+
+    /// Returns one organization.
+    pub async fn get(&self, caller: &Caller, id: &str) -> Result<Organization> {
+        require(caller, Scope::Organizations)?;
+        let tenant = self.tenant(caller, id).await?;
+        self.read(&tenant).await
+    }
+
+    async fn read(&self, tenant: &Tenant) -> Result<Organization> {
+        let Tenant { environment, organization } = tenant;
+        let found = self.store.get_organization(environment, organization).await?;
+        let id = organization.as_str();
+        found.ok_or_else(|| not_found(Kind::Organization, "organization_id", id))
+    }
+
+    /// Lists the organizations that the caller can see.
+    pub async fn list(&self, caller: &Caller, page: PageRequest) -> Result<Page<Organization>> {
+        require(caller, Scope::Organizations)?;
+        if let Some(cursor) = page.cursor_text()
+            && !self.store.organization_cursor_exists(&caller.environment, cursor).await?
+        {
+            return Err(unknown_cursor(&page));
+        }
+        Ok(self.store.list_organizations(caller, &page).await?)
+    }
+
+    /// Deletes an organization.
+    pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
+        require(caller, Scope::Organizations)?;
+        let tenant = self.tenant(caller, id).await?;
+        let deleted = self.store.delete_organization(&tenant, self.clock.now()).await?;
+        self.known.invalidate(&(tenant.environment, tenant.organization)).await;
+        if deleted { Ok(()) } else { Err(not_found(Kind::Organization, "organization_id", id)) }
+    }
+
+    /// For how many days events are kept, if that was ever set.
+    pub async fn retention(&self, caller: &Caller, id: &str) -> Result<Option<u32>> {
+        Ok(self.get(caller, id).await?.retention_days)
+    }
+
+    /// Sets for how many days events are kept.
+    pub async fn set_retention(&self, caller: &Caller, id: &str, days: i32) -> Result<u32> {
+        require(caller, Scope::Organizations)?;
+        let tenant = self.tenant(caller, id).await?;
+        let days = u32::try_from(days).ok().filter(|days| is_retention_period(*days));
+        let Some(days) = days else {
+            let mut violations = Violations::default();
+            let description = "retention_period_in_days must be 30 to 330 in steps of 30, \
+                               or 365 to 3650 in steps of 365";
+            violations.add("retention_period_in_days", Reason::OutOfRange, description);
+            return Err(violations.into_result(()).err().unwrap_or_default().into());
+        };
+        let now: Timestamp = self.clock.now();
+        if !self.store.set_retention(&tenant, days, now).await? {
+            return Err(not_found(Kind::Organization, "organization_id", id));
+        }
+        Ok(days)
+    }
+
+    /// How the organization's audit trail is set up.
+    pub async fn configuration(&self, caller: &Caller, id: &str) -> Result<AuditLogConfiguration> {
+        let organization = self.get(caller, id).await?;
+        let default = self.rules.default_retention_days;
+        let has_actions = self.store.has_actions(&caller.environment).await?;
+        Ok(AuditLogConfiguration {
+            organization_id: organization.id,
+            retention_days: organization.retention_days.unwrap_or(default),
+            active: has_actions || !self.rules.require_schema,
+        })
+    }
+}
+
+/// The organization of an event that was not stored yet.
+pub(super) enum EventTenant {
+    /// It exists.
+    Known(Tenant),
+    /// It is to be registered, if nothing else is wrong.
+    New(Tenant),
+}
+
+impl EventTenant {
+    pub(super) const fn tenant(&self) -> &Tenant {
+        match self {
+            Self::Known(tenant) | Self::New(tenant) => tenant,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Actions and the versions of their schemas.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+
+use super::{
+    error::{Error, Kind, Result},
+    not_found, require, unknown_cursor,
+};
+use crate::{
+    domain::{
+        action_schema::{Action, ActionSchema, SchemaDefinition},
+        api_key::Scope,
+        caller::Caller,
+        clock::Clock,
+        event_draft::check_action_name,
+        ids::{ActionCursor, EnvironmentId},
+        page::{Page, PageRequest},
+        schema_check::CompiledSchema,
+        violation::Violations,
+    },
+    store::{NewSchema, Store},
+};
+
+/// Most compiled schemas that are kept.
+const COMPILED: u64 = 10_000;
+
+type SchemaKey = (EnvironmentId, String, u32);
+
+/// Manages actions and schemas.
+#[derive(Clone)]
+pub struct Schemas {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// A version never changes, so what is here is never out of date, on any replica.
+    compiled: Cache<SchemaKey, Arc<CompiledSchema>>,
+}
+
+/// What is known of an action's version.
+pub(super) enum Lookup {
+    /// It has this schema.
+    Schema(Arc<CompiledSchema>),
+    /// The action exists, but not the version.
+    UnknownVersion,
+    /// There is no such action.
+    UnknownAction,
+}
+
+/// Prefix of the cursors in the list of an action's schema versions.
+const SCHEMA_CURSOR: &str = "als_";
+
+/// The cursor of a schema version.
+pub fn schema_cursor(schema: &ActionSchema) -> String {
+    schema_cursor_of(schema.version)
+}
+
+fn schema_cursor_of(version: u32) -> String {
+    format!("{SCHEMA_CURSOR}{version:010}")
+}
+
+fn parse_schema_cursor(cursor: &str) -> Option<u32> {
+    let version = cursor.strip_prefix(SCHEMA_CURSOR)?.parse().ok()?;
+    (schema_cursor_of(version) == cursor).then_some(version)
+}
+
+impl Schemas {
+    /// Schemas are kept in `store`.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, compiled: Cache::new(COMPILED) }
+    }
+
+    /// Creates a version of an action's schema, unless the newest is equal. Returns the newest
+    /// version and whether it was created.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        action_name: &str,
+        definition: SchemaDefinition,
+    ) -> Result<(ActionSchema, bool)> {
+        require(caller, Scope::SchemasWrite)?;
+        let definition = definition.validate(action_name)?;
+        let fingerprint = definition.fingerprint();
+        let fingerprint = fingerprint.map_err(|error| Error::Internal(error.to_string()))?;
+        let now = self.clock.now();
+        let cursor = ActionCursor::generate(now, &mut rand::rng());
+        let new = NewSchema { action_name, definition: &definition, fingerprint, cursor, now };
+        Ok(self.store.put_schema(&caller.environment, &new).await?)
+    }
+
+    /// The compiled schema of an action's version.
+    pub(super) async fn lookup(
+        &self,
+        environment: &EnvironmentId,
+        action: &str,
+        version: u32,
+    ) -> Result<Lookup> {
+        let key = (environment.clone(), action.to_owned(), version);
+        if let Some(compiled) = self.compiled.get(&key).await {
+            return Ok(Lookup::Schema(compiled));
+        }
+        let Some(schema) = self.store.get_schema(environment, action, version).await? else {
+            let exists = self.store.action_exists(environment, action).await?;
+            return Ok(if exists { Lookup::UnknownVersion } else { Lookup::UnknownAction });
+        };
+        let compiled = CompiledSchema::compile(&schema.definition).map_err(Error::Internal)?;
+        let compiled = Arc::new(compiled);
+        self.compiled.insert(key, compiled.clone()).await;
+        Ok(Lookup::Schema(compiled))
+    }
+
+    /// Lists the environment's actions, each with its cursor.
+    pub async fn list_actions(
+        &self,
+        caller: &Caller,
+        page: PageRequest,
+    ) -> Result<Page<(ActionCursor, Action)>> {
+        require(caller, Scope::SchemasRead)?;
+        if let Some(cursor) = page.cursor_text()
+            && !self.store.action_cursor_exists(&caller.environment, cursor).await?
+        {
+            return Err(unknown_cursor(&page));
+        }
+        Ok(self.store.list_actions(&caller.environment, &page).await?)
+    }
+
+    /// Lists the versions of an action's schema.
+    pub async fn list_schemas(
+        &self,
+        caller: &Caller,
+        action: &str,
+        page: PageRequest,
+    ) -> Result<Page<ActionSchema>> {
+        require(caller, Scope::SchemasRead)?;
+        let mut violations = Violations::default();
+        check_action_name("action_name", action, &mut violations);
+        violations.into_result(())?;
+        let environment = &caller.environment;
+        if !self.store.action_exists(environment, action).await? {
+            return Err(not_found(Kind::Action, "action_name", action));
+        }
+        let unknown = unknown_cursor(&page);
+        let parse = |cursor: String| parse_schema_cursor(&cursor).ok_or(());
+        let Ok(page) = page.map_cursor(parse) else { return Err(unknown) };
+        if let Some(version) = page.cursor_key()
+            && self.store.get_schema(environment, action, *version).await?.is_none()
+        {
+            return Err(unknown);
+        }
+        Ok(self.store.list_schemas(environment, action, &page).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn cursors_parse_only_as_they_were_made(version: u32, text in "\\PC*") {
+            prop_assert_eq!(parse_schema_cursor(&format!("als_{version:010}")), Some(version));
+            if let Some(version) = parse_schema_cursor(&text) {
+                prop_assert_eq!(text, format!("als_{version:010}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Connecting, migrating, and whether the database can be used.
+
+use std::{path::PathBuf, time::Duration};
+
+use migrations::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait,
+    sqlx::{
+        Executor,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
+};
+
+use super::{Engine, Result, Store, StoreError};
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// `sqlite://path` or `postgres://...`.
+    pub url: String,
+    /// Most connections (SQLite: most that read).
+    pub max_connections: u32,
+}
+
+/// How long a caller waits for a connection, or SQLite for another process's lock.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// PostgreSQL ends a statement after this long; a dropped future alone would not.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A database or role may be set not to wait for the disk; our promise is that we do. Settings that
+/// wait for more than that (such as `remote_apply`) stay.
+const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+                                 WHERE current_setting('synchronous_commit') = 'off'";
+/// Key of the advisory lock that one migrating replica holds: "auditlog" in ASCII.
+const MIGRATION_LOCK: i64 = 0x6175_6469_746c_6f67;
+
+impl Store {
+    /// Makes the pools. PostgreSQL is not contacted yet; a SQLite file is created if need be.
+    pub async fn connect(options: &StoreOptions) -> Result<Self> {
+        let engine = Engine::of_url(&options.url)?;
+        match engine {
+            Engine::Postgres => {
+                let mut connect = base_options(&options.url, options.max_connections);
+                connect.connect_lazy(true).statement_timeout(STATEMENT_TIMEOUT);
+                connect.map_sqlx_postgres_pool_opts(|pool| {
+                    pool.after_connect(|connection, _| {
+                        Box::pin(
+                            async move { connection.execute(COMMIT_IS_DURABLE).await.map(|_| ()) },
+                        )
+                    })
+                });
+                let pool = Database::connect(connect).await?;
+                Ok(Self { engine, writer: pool.clone(), reader: pool })
+            }
+            Engine::Sqlite => {
+                create_parent(&sqlite_path(&options.url)?)?;
+                let url = sqlite_url(&options.url)?;
+                // SQLite has one writer at a time; a queue for one connection is fairer than a race
+                // for the lock.
+                let writer = Database::connect(sqlite_options(&url, 1)).await?;
+                let mut reading = sqlite_options(&url, options.max_connections);
+                reading.connect_lazy(true);
+                let reader = Database::connect(reading).await?;
+                Ok(Self { engine, writer, reader })
+            }
+        }
+    }
+
+    /// Brings the schema up to date. Safe when several replicas do it at once.
+    pub async fn migrate(&self) -> Result<()> {
+        if self.engine == Engine::Sqlite {
+            return Ok(Migrator::up(&self.writer, None).await?);
+        }
+        let transaction = self.writer.begin().await?;
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        transaction.execute_unprepared(&lock).await?;
+        Migrator::up(&transaction, None).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Changes nothing.
+    pub async fn check_migrated(&self) -> Result<()> {
+        let table_exists = self.writer.query_one_raw(self.engine.migration_table_exists()).await?;
+        let exists = table_exists.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false));
+        if !exists {
+            return Err(StoreError::NotMigrated);
+        }
+        let pending = Migrator::get_pending_migrations_read_only(&self.writer).await?;
+        if pending.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        let statement = Statement::from_string(self.engine.backend(), "SELECT 1");
+        self.reader.query_one_raw(statement).await?;
+        Ok(())
+    }
+
+    /// What the engine says of when a commit returns, for the log: PostgreSQL's
+    /// `synchronous_commit`, SQLite's journal mode and `synchronous` (2 is FULL).
+    pub async fn durability(&self) -> Result<String> {
+        let mut told = Vec::new();
+        for question in self.engine.durability_questions() {
+            let statement = Statement::from_string(self.engine.backend(), *question);
+            if let Some(row) = self.writer.query_one_raw(statement).await? {
+                told.push(row.try_get_by_index::<String>(0)?);
+            }
+        }
+        Ok(told.join(", "))
+    }
+
+    /// Closes the pools, so that SQLite can fold its write-ahead log into the file.
+    pub async fn close(self) -> Result<()> {
+        self.reader.close().await?;
+        Ok(self.writer.close().await?)
+    }
+
+    /// The connection for statements outside a transaction.
+    pub(super) fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// The connection for reads.
+    pub(super) fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+}
+
+fn base_options(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = base_options(url, max_connections);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged event survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(ACQUIRE_TIMEOUT)
+    });
+    options
+}
+
+/// The path in `sqlite://path` or `sqlite:path`.
+fn sqlite_path(url: &str) -> Result<PathBuf> {
+    let rest = url.strip_prefix("sqlite:").unwrap_or(url);
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    let path = path.split('?').next().unwrap_or_default();
+    if path.is_empty() || path.contains(":memory:") {
+        let message =
+            "database_url: a SQLite database must be a file, as in sqlite://data/audit.db";
+        return Err(StoreError::Setting(message.to_owned()));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// The URL without parameters: they could weaken durability (`mode=memory`, `immutable=1`).
+fn sqlite_url(url: &str) -> Result<String> {
+    Ok(format!("sqlite://{}", sqlite_path(url)?.display()))
+}
+
+fn create_parent(path: &std::path::Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Some(parent) = parent else { return Ok(()) };
+    std::fs::create_dir_all(parent).map_err(|error| {
+        StoreError::Setting(format!("cannot create the directory {}: {error}", parent.display()))
+    })
+}

@@ -1,0 +1,11 @@
+//! One sea-orm entity per table. Queries of tenant data start from `scoped`.
+
+pub mod action;
+pub mod action_schema;
+pub mod api_key;
+pub mod environment;
+pub mod event;
+pub mod export;
+pub mod idempotency_key;
+pub mod log_head;
+pub mod organization;

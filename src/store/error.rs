@@ -1,0 +1,104 @@
+//! What can go wrong in the database. The only place that reads driver errors.
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use thiserror::Error;
+
+/// A failure of the database.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another transaction was in the way; the same call can succeed when repeated.
+    #[error("the transaction conflicted with another")]
+    Conflict(#[source] DbErr),
+    /// A row with that key is there already.
+    #[error("a row with that key exists")]
+    Duplicate(#[source] DbErr),
+    /// The database cannot be reached or does not answer in time.
+    #[error("the database is not available")]
+    Unavailable(#[source] DbErr),
+    /// A row cannot be understood: it was changed behind the service's back, or by a later version.
+    #[error("the column {column} of table {table} has a value that cannot be understood")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The schema of the database is older than this program.
+    #[error("the database schema is not up to date")]
+    NotMigrated,
+    /// The setting cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// Anything else; a defect of this program.
+    #[error("the database refused a statement")]
+    Unexpected(#[source] DbErr),
+}
+
+impl StoreError {
+    pub(super) const fn inconsistent(table: &'static str, column: &'static str) -> Self {
+        Self::Inconsistent { table, column }
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+            return Self::Duplicate(error);
+        }
+        match &error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error),
+            DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => match Kind::of(cause) {
+                Kind::Conflict => Self::Conflict(error),
+                Kind::Unavailable => Self::Unavailable(error),
+                Kind::Unexpected => Self::Unexpected(error),
+            },
+            _ => Self::Unexpected(error),
+        }
+    }
+}
+
+enum Kind {
+    Conflict,
+    Unavailable,
+    Unexpected,
+}
+
+impl Kind {
+    fn of(cause: &sqlx::Error) -> Self {
+        match cause {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable,
+            sqlx::Error::Database(error) => {
+                error.code().map_or(Self::Unexpected, |code| Self::of_code(&code))
+            }
+            _ => Self::Unexpected,
+        }
+    }
+
+    /// PostgreSQL: five-character SQLSTATE (documentation, appendix A). SQLite: extended result
+    /// codes as decimals, whose low byte is the primary code (sqlite.org/rescode.html).
+    fn of_code(code: &str) -> Self {
+        match code {
+            // Serialization failure, deadlock.
+            "40001" | "40P01" => Self::Conflict,
+            // Disk full, out of memory, too many connections, shutting down, starting up, timeout.
+            "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57014" => {
+                Self::Unavailable
+            }
+            code if code.len() == 5 && code.starts_with("08") => Self::Unavailable,
+            // Another SQLSTATE: many are five digits, which no code of SQLite has.
+            code if code.len() == 5 => Self::Unexpected,
+            code => match code.parse::<u32>().map(|code| code & 0xff) {
+                // SQLITE_BUSY, SQLITE_LOCKED.
+                Ok(5 | 6) => Self::Conflict,
+                // SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
+                Ok(10 | 13 | 14) => Self::Unavailable,
+                _ => Self::Unexpected,
+            },
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The database. One concrete [`Store`] over SQLite and PostgreSQL; its functions take and return
+//! words of the domain, and driver types stop here.
+
+mod actions;
+mod api_keys;
+mod append;
+mod connect;
+mod dialect;
+mod entity;
+mod error;
+mod events;
+mod exports;
+mod idempotency;
+mod organizations;
+mod paging;
+mod read;
+
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+pub use self::{
+    actions::NewSchema,
+    append::{Appended, PreparedEvent},
+    connect::StoreOptions,
+    dialect::Engine,
+    error::StoreError,
+    read::ExportRow,
+};
+
+/// The result of a store function.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A database, with its pools. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    engine: Engine,
+    /// SQLite: the one connection that writes. PostgreSQL: the same pool as `reader`.
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Store {
+    /// The engine behind the store.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once: a transaction
+    /// that reads first and writes later could not get it any more (`SQLITE_BUSY_SNAPSHOT`).
+    async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        Ok(self.writer.begin_with_options(options).await?)
+    }
+}
+
+/// Counts and sequences are BIGINT in the database and unsigned above it.
+fn to_column(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The way back; a negative count is a sign of tampering.
+fn from_column(count: i64, table: &'static str, column: &'static str) -> Result<u64> {
+    u64::try_from(count).map_err(|_| StoreError::inconsistent(table, column))
+}

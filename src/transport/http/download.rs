@@ -1,0 +1,97 @@
+//! Export files: `GET /v1/exports/download/{export id}?expires=...&signature=...`, with Range.
+
+use axum::{
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use http_range_header::{EndPosition, StartPosition, parse_range_header};
+use object_store::GetResult;
+
+use crate::{
+    domain::export::Export,
+    export::files::ByteRange,
+    service::{error::Error, exports::Exports},
+};
+
+/// Serves the file that a signed link names. A link is its own credential.
+pub async fn download(
+    State(exports): State<Exports>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Some((expires, signature)) = link_parts(query.as_deref().unwrap_or_default()) else {
+        return Error::LinkRefused.into_response();
+    };
+    let range = wanted_range(&headers);
+    match exports.open(&id, expires, signature, range.clone()).await {
+        Ok((export, file)) => file_response(&export, file, range.is_some()),
+        Err(Error::Files(error)) if range.is_some() && !is_missing(&error) => {
+            // The range may begin behind the end: then the whole file can still be opened.
+            match exports.open(&id, expires, signature, None).await {
+                Ok((_, file)) => not_satisfiable(file.meta.size),
+                Err(error) => error.into_response(),
+            }
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+fn link_parts(query: &str) -> Option<(i64, &str)> {
+    let value = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    Some((value("expires")?.parse().ok()?, value("signature")?))
+}
+
+/// The wanted part, if exactly one was asked for; a server may answer several, or a malformed
+/// header, with the whole (RFC 9110, section 14.2).
+fn wanted_range(headers: &HeaderMap) -> Option<ByteRange> {
+    let header = headers.get(header::RANGE)?.to_str().ok()?;
+    let parsed = parse_range_header(header).ok()?;
+    let [range] = parsed.ranges.as_slice() else { return None };
+    match (range.start, range.end) {
+        (StartPosition::Index(first), EndPosition::LastByte) => Some(ByteRange::From(first)),
+        (StartPosition::Index(first), EndPosition::Index(last)) => {
+            (first <= last).then(|| ByteRange::Within(first..last.saturating_add(1)))
+        }
+        (StartPosition::FromLast(count), _) => Some(ByteRange::Last(count)),
+    }
+}
+
+fn is_missing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. })
+}
+
+fn not_satisfiable(size: u64) -> Response {
+    let unsatisfied = format!("bytes */{size}");
+    (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, unsatisfied)]).into_response()
+}
+
+fn file_response(export: &Export, file: GetResult, partial: bool) -> Response {
+    let (size, range) = (file.meta.size, file.range.clone());
+    let length = range.end - range.start;
+    let mut response = Body::from_stream(file.into_stream()).into_response();
+    let headers = response.headers_mut();
+    let mut set = |name, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    };
+    set(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned());
+    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.csv\"", export.id));
+    set(header::CONTENT_LENGTH, length.to_string());
+    set(header::ACCEPT_RANGES, "bytes".to_owned());
+    set(header::CACHE_CONTROL, "private, no-store".to_owned());
+    // A browser must take the file for what it says it is.
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned());
+    if partial {
+        let content_range = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+        set(header::CONTENT_RANGE, content_range);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}

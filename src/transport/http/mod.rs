@@ -1,0 +1,4 @@
+//! What is served over plain HTTP on the same port.
+
+pub mod download;
+pub mod health;

@@ -1,0 +1,8 @@
+//! The listener's side: gRPC and HTTP on one port. Transports convert, call a service, convert.
+
+pub mod auth;
+pub mod deadline;
+pub mod grpc;
+pub mod http;
+pub mod router;
+pub mod status;

@@ -1,0 +1,118 @@
+//! One router for one port: gRPC with its layers, and HTTP beside it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tonic::{Status, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{
+    auth, deadline,
+    grpc::{ApiKeysService, AuditLogsService, OrganizationsService},
+    http,
+};
+use crate::{
+    proto::{
+        DESCRIPTORS,
+        v1::{
+            api_keys_server::ApiKeysServer, audit_logs_server::AuditLogsServer,
+            organizations_server::OrganizationsServer,
+        },
+    },
+    service::{Services, download::DOWNLOAD_PATH},
+};
+
+/// Names of the services whose health is told.
+const SERVICES: [&str; 4] =
+    ["", "auditlogs.v1.AuditLogs", "auditlogs.v1.Organizations", "auditlogs.v1.ApiKeys"];
+
+/// Whether calls can be served: the database is migrated and reachable, and no shutdown began.
+#[derive(Clone)]
+pub struct Readiness {
+    ready: Arc<AtomicBool>,
+    health: HealthReporter,
+}
+
+impl Readiness {
+    /// Not ready yet.
+    async fn new(health: HealthReporter) -> Self {
+        let readiness = Self { ready: Arc::default(), health };
+        readiness.set(false).await;
+        readiness
+    }
+
+    /// Tells health checks and calls.
+    pub async fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            self.health.set_service_status(service, status).await;
+        }
+    }
+
+    /// Whether calls can be served.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// Makes the routes, and the switch that tells whether they can be served.
+pub async fn routes(
+    services: &Services,
+) -> Result<(Routes, Readiness), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let readiness = Readiness::new(reporter).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let authenticated = (services.auth.clone(), readiness.clone());
+    let grpc = Routes::new(AuditLogsServer::new(AuditLogsService::new(services.clone())))
+        .add_service(OrganizationsServer::new(OrganizationsService::new(
+            services.organizations.clone(),
+        )))
+        .add_service(ApiKeysServer::new(ApiKeysService::new(services.api_keys.clone())))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .into_axum_router()
+        // tonic's fallback would answer HTTP requests with a gRPC status.
+        .reset_fallback()
+        .layer(middleware::from_fn_with_state(authenticated, auth::authenticate))
+        // Outside of the credential check, which may wait for the database.
+        .layer(middleware::from_fn(deadline::enforce));
+    let download = Router::new()
+        .route(&format!("{DOWNLOAD_PATH}/{{id}}"), get(http::download::download))
+        .with_state(services.exports.clone());
+    let health = Router::new()
+        .route("/healthz", get(http::health::live))
+        .route("/readyz", get(http::health::ready))
+        .with_state(readiness.clone());
+    let router = grpc.merge(download).merge(health).fallback(unknown);
+    Ok((Routes::from(router), readiness))
+}
+
+/// Answers what no route matches, in the language of the request.
+async fn unknown(request: Request) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let is_grpc =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc {
+        return Status::unimplemented("there is no such service or method").into_http();
+    }
+    let body = json!({"code": "not_found", "message": "There is no such path."}).to_string();
+    let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (StatusCode::NOT_FOUND, content_type, body).into_response()
+}

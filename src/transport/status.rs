@@ -1,0 +1,131 @@
+//! From service errors to statuses: the one table, for gRPC and for HTTP.
+
+use std::{collections::HashMap, error::Error as _, time::Duration};
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use prost::Message;
+use serde_json::json;
+use tonic::{Code as GrpcCode, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::{
+    domain::violation::{Reason, Violation},
+    service::error::{Code, Error},
+};
+
+/// Domain of the reasons in `ErrorInfo`.
+pub const DOMAIN: &str = "auditlogs";
+
+/// How long to wait before a retry of what was unavailable.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The code of a failure on either transport.
+const fn codes(code: Code) -> (GrpcCode, StatusCode) {
+    match code {
+        Code::InvalidArgument => (GrpcCode::InvalidArgument, StatusCode::BAD_REQUEST),
+        Code::Unauthenticated => (GrpcCode::Unauthenticated, StatusCode::UNAUTHORIZED),
+        Code::PermissionDenied => (GrpcCode::PermissionDenied, StatusCode::FORBIDDEN),
+        Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
+        Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::CONFLICT),
+        Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+        Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
+        Code::Internal => (GrpcCode::Internal, StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// What the caller is told. The cause of our own failures is for the log alone.
+fn message(error: &Error) -> String {
+    match error.code() {
+        Code::Internal => "internal error; the service's log says more".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Logs what an operator must know of.
+fn log(error: &Error) {
+    let cause = error.source().map(ToString::to_string);
+    match error.code() {
+        Code::Internal => tracing::error!(%error, cause, "a call failed"),
+        Code::Unavailable => tracing::warn!(%error, cause, "a call could not be served"),
+        _ => tracing::debug!(%error, reason = error.reason(), "a call was refused"),
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        log(&error);
+        let (code, _) = codes(error.code());
+        Self::with_error_details(code, message(&error), details(&error))
+    }
+}
+
+fn details(error: &Error) -> ErrorDetails {
+    let mut metadata = HashMap::new();
+    match error {
+        Error::NotFound { field, .. } => {
+            metadata.insert("field".to_owned(), (*field).to_owned());
+        }
+        Error::ScopeMissing(scope) => {
+            metadata.insert("scope".to_owned(), scope.to_string());
+        }
+        _ => {}
+    }
+    let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata);
+    if let Error::InvalidExportRange = error {
+        let (field, reason) = ("range_end".to_owned(), Reason::OutOfRange);
+        let reversed = Violation { field, reason, description: error.to_string() };
+        details.set_bad_request(vec![violation(&reversed)]);
+    }
+    if !error.violations().is_empty() {
+        details.set_bad_request(error.violations().iter().map(violation).collect::<Vec<_>>());
+    }
+    match error {
+        Error::NotFound { kind, id, .. } | Error::AlreadyExists { kind, id } => {
+            details.set_resource_info(kind.as_str(), id, "", message(error));
+        }
+        _ => {}
+    }
+    if error.code() == Code::Unavailable {
+        details.set_retry_info(Some(RETRY_DELAY));
+    }
+    details
+}
+
+fn violation(violation: &Violation) -> FieldViolation {
+    FieldViolation {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+        reason: violation.reason.as_str().to_owned(),
+        localized_message: None,
+    }
+}
+
+/// The error of one item of a batch.
+pub fn item_status(error: Error) -> tonic_types::Status {
+    let status = Status::from(error);
+    // The details are the whole message in its encoded form.
+    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        log(&self);
+        let (_, status) = codes(self.code());
+        let code = self.reason().to_lowercase();
+        let body = json!({"code": code, "message": message(&self)}).to_string();
+        let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+        let mut response = (status, content_type, body).into_response();
+        if self.code() == Code::Unavailable {
+            let seconds = RETRY_DELAY.as_secs().into();
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

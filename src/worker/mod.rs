@@ -1,0 +1,4 @@
+//! What runs beside the calls.
+
+pub mod export;
+pub mod housekeeping;

@@ -1,0 +1,24 @@
+//! The suite: every promise, through a real client over a socket, on every engine.
+//!
+//! SQLite always runs. PostgreSQL runs where a server can be started (`initdb` is found) or is
+//! named by `AUDIT_LOGS_TEST_POSTGRES_URL`; with `AUDIT_LOGS_TEST_POSTGRES=required` its absence is
+//! a failure. One binary, so that there is one PostgreSQL server and one link.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod actions;
+mod api_keys;
+mod architecture;
+mod batch;
+mod contract;
+mod durability;
+mod events;
+mod exports;
+mod idempotency;
+mod listing;
+mod operations;
+mod organizations;
+mod program;
+mod refusals;
+mod tenancy;
