@@ -83,6 +83,11 @@ demo:
 grpcurl-session:
     bash scripts/readme-session.sh
 
+# Shows that an export takes constant memory; a PostgreSQL URL may follow the number of events.
+export-memory EVENTS="1000000" *URL:
+    cargo build --release --locked --bins --example export_memory
+    target/release/examples/export_memory {{ EVENTS }} {{ URL }}
+
 # Starts the server; arguments are handed on: `just run --help`.
 run *ARGS:
     cargo run --locked -- {{ ARGS }}

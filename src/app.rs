@@ -28,6 +28,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long the workers may take after that.
 const WORKERS_END: Duration = Duration::from_secs(5);
+/// How long the database may take to close.
+const DATABASE_CLOSE: Duration = Duration::from_secs(2);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_CONCURRENT_STREAMS: u32 = 1_024;
 
@@ -148,7 +150,9 @@ impl App {
         info!("shutting down");
         readiness.set(false).await;
         shutdown.cancel();
+        // From here on no connection takes new calls.
         drain.cancel();
+        readiness.close().await;
         if !server.is_finished() && tokio::time::timeout(DRAIN, &mut server).await.is_err() {
             warn!("calls did not end in time");
             server.abort();
@@ -157,8 +161,11 @@ impl App {
         if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
             warn!("workers did not end in time");
         }
-        if let Err(error) = store.close().await {
-            warn!(%error, "the database did not close");
+        match tokio::time::timeout(DATABASE_CLOSE, store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the database did not close"),
+            // A statement hangs; it goes when the process goes.
+            Err(_) => warn!("the database did not close in time"),
         }
         result
     }

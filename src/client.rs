@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tonic::{
@@ -11,6 +11,7 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 
 use crate::{
     proto::v1::{
@@ -82,14 +83,27 @@ impl Client {
         path: &Path,
         mut progress: impl FnMut(&Export),
     ) -> Result<Export> {
-        let created = self.audit_logs().create_export(request).await?.into_inner();
+        let created = self
+            .audit_logs()
+            .create_export(request)
+            .await
+            .map_err(|status| refused(&status))?
+            .into_inner();
         let export = created.export.context("the server sent no export")?;
         progress(&export);
         let request = GetExportRequest { export_id: export.id, watch: Some(true) };
-        let mut frames = self.audit_logs().get_export(request).await?.into_inner();
+        let mut frames = self
+            .audit_logs()
+            .get_export(request)
+            .await
+            .map_err(|status| refused(&status))?
+            .into_inner();
         let mut last = None;
         while let Some(frame) = frames.next().await {
-            let export = frame?.export.context("the server sent no export")?;
+            let export = frame
+                .map_err(|status| refused(&status))?
+                .export
+                .context("the server sent no export")?;
             progress(&export);
             last = Some(export);
         }
@@ -101,21 +115,54 @@ impl Client {
         Ok(export)
     }
 
+    /// Downloads to a file beside `path`, which takes the name when it is whole.
     async fn download(&self, url: &str, path: &Path) -> Result<()> {
-        let response = self.http.get(url).send().await.context("cannot download the export")?;
-        let response = response.error_for_status().context("cannot download the export")?;
         let mut name = path.file_name().context("the output is not a file name")?.to_owned();
         name.push(".part");
         let partial = path.with_file_name(name);
-        let unwritable = || format!("cannot write {}", partial.display());
-        let mut file = tokio::fs::File::create(&partial).await.with_context(unwritable)?;
+        let whole = self.download_to(url, &partial).await;
+        let unwritable = || format!("cannot write {}", path.display());
+        let named = match whole {
+            Ok(()) => tokio::fs::rename(&partial, path).await.with_context(unwritable),
+            Err(error) => Err(error),
+        };
+        if named.is_err() {
+            // Best effort: it may never have been made.
+            let _ = tokio::fs::remove_file(&partial).await;
+        }
+        named
+    }
+
+    async fn download_to(&self, url: &str, path: &Path) -> Result<()> {
+        let response = self.http.get(url).send().await.context("cannot download the export")?;
+        let response = response.error_for_status().context("cannot download the export")?;
+        let unwritable = || format!("cannot write {}", path.display());
+        let mut file = tokio::fs::File::create(path).await.with_context(unwritable)?;
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            file.write_all(&chunk.context("the download broke off")?)
-                .await
-                .with_context(unwritable)?;
+            let chunk = chunk.context("the download broke off")?;
+            file.write_all(&chunk).await.with_context(unwritable)?;
         }
-        file.sync_all().await.with_context(unwritable)?;
-        tokio::fs::rename(&partial, path).await.with_context(unwritable)
+        file.sync_all().await.with_context(unwritable)
+    }
+}
+
+fn refused(status: &Status) -> anyhow::Error {
+    anyhow!("{}", explain(status))
+}
+
+/// What the server has against a request, in words.
+pub fn explain(status: &Status) -> String {
+    let fields = status.get_details_bad_request().map(|request| request.field_violations);
+    let told = fields.unwrap_or_default().into_iter().map(|violation| {
+        let (field, description) = (violation.field, violation.description);
+        // Most descriptions name the field themselves.
+        if description.contains(&field) { description } else { format!("{field} {description}") }
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        format!("{} ({:?})", status.message(), status.code())
+    } else {
+        told.join("; ")
     }
 }

@@ -36,6 +36,9 @@ pub async fn run(mut settings: Settings, flags: &Flags, arguments: Arguments) ->
     // A demo must not touch a service that runs here: its own port, and its own data directory
     // unless one was named.
     settings.listen = ([127, 0, 0, 1], 0).into();
+    // Its records register their organization and have targets that their schemas do not declare.
+    settings.organizations.auto_register = true;
+    settings.events.strict_targets = false;
     let scratch = std::env::temp_dir().join(format!("audit-logs-demo-{}", std::process::id()));
     let own_directory =
         flags.data_dir.is_none() && std::env::var_os("AUDIT_LOGS_DATA_DIR").is_none();

@@ -18,24 +18,32 @@ const DEFAULT_FILE: &str = "audit-logs.toml";
 /// What the name of every environment variable of ours starts with.
 const PREFIX: &str = "AUDIT_LOGS_";
 
+/// How the text of a variable is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Number,
+    Boolean,
+}
+
 /// The key of each setting.
-const KEYS: [&str; 16] = [
-    "listen",
-    "data_dir",
-    "database_url",
-    "bootstrap_api_key",
-    "export_url",
-    "public_url",
-    "log_format",
-    "database.max_connections",
-    "organizations.auto_register",
-    "actions.require_schema",
-    "events.strict_targets",
-    "idempotency.window_seconds",
-    "exports.csv_formula_guard",
-    "exports.retention_days",
-    "retention.default_days",
-    "config",
+const KEYS: [(&str, Form); 16] = [
+    ("listen", Form::Text),
+    ("data_dir", Form::Text),
+    ("database_url", Form::Text),
+    ("bootstrap_api_key", Form::Text),
+    ("export_url", Form::Text),
+    ("public_url", Form::Text),
+    ("log_format", Form::Text),
+    ("database.max_connections", Form::Number),
+    ("organizations.auto_register", Form::Boolean),
+    ("actions.require_schema", Form::Boolean),
+    ("events.strict_targets", Form::Boolean),
+    ("idempotency.window_seconds", Form::Number),
+    ("exports.csv_formula_guard", Form::Boolean),
+    ("exports.retention_days", Form::Number),
+    ("retention.default_days", Form::Number),
+    ("config", Form::Text),
 ];
 /// Variables that the client commands read.
 const CLIENT_VARIABLES: [&str; 2] = ["AUDIT_LOGS_API_KEY", "AUDIT_LOGS_SERVER"];
@@ -145,7 +153,14 @@ fn file_source(named: Option<&Path>) -> Result<Figment, SettingsError> {
         path: path.display().to_string(),
         why: error.to_string(),
     })?;
-    Ok(Figment::new().merge(Toml::string(&text)))
+    let parsed = Figment::from(Toml::string(&text));
+    match parsed.extract::<Dict>() {
+        Ok(_) => Ok(parsed),
+        Err(error) => Err(SettingsError::File {
+            path: path.display().to_string(),
+            why: in_one_line(&error.kind.to_string()),
+        }),
+    }
 }
 
 /// The variables that are set, as nested values.
@@ -169,17 +184,14 @@ fn environment_values(
         if CLIENT_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_PREFIX) {
             continue;
         }
-        let key = KEYS.iter().find(|key| variable(key) == *name);
-        let key = key.ok_or_else(|| unknown("the environment", name, KEYS.map(variable)))?;
+        let known = KEYS.iter().find(|(key, _)| variable(key) == *name);
+        let variables = || KEYS.map(|(key, _)| variable(key));
+        let (key, form) = known.ok_or_else(|| unknown("the environment", name, variables()))?;
         // An empty variable is an absent one, as in compose files.
         if text.is_empty() || *key == "config" {
             continue;
         }
-        // A boolean or a number is written as such; everything else is text.
-        let value = match text.parse::<bool>() {
-            Ok(value) => Value::from(value),
-            Err(_) => text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from),
-        };
+        let value = form.read(text);
         match key.split_once('.') {
             None => {
                 values.insert((*key).to_owned(), value);
@@ -194,6 +206,24 @@ fn environment_values(
         }
     }
     Ok(EnvironmentValues(values))
+}
+
+impl Form {
+    /// A text of the wrong form stays a text, and is refused with the others of the wrong type.
+    fn read(self, text: &str) -> Value {
+        match self {
+            Self::Text => Value::from(text),
+            Self::Number => text.parse::<u32>().map_or_else(|_| Value::from(text), Value::from),
+            Self::Boolean => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
+        }
+    }
+}
+
+/// The lines of a parser's complaint that say something, without its drawing.
+fn in_one_line(text: &str) -> String {
+    let drawing = |line: &&str| line.is_empty() || line.contains('|');
+    let lines = text.lines().map(str::trim).filter(|line| !drawing(line));
+    lines.collect::<Vec<_>>().join(": ")
 }
 
 /// The environment variable of a setting.
@@ -222,7 +252,7 @@ fn describe(error: &figment::Error) -> SettingsError {
             if parts.last() != Some(field) {
                 parts.push(field.clone());
             }
-            unknown("the settings file", &parts.join("."), KEYS.map(str::to_owned))
+            unknown("the settings file", &parts.join("."), KEYS.map(|(key, _)| key.to_owned()))
         }
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
             SettingsError::Malformed(format!("{place}: {path} must be {expected}"))
@@ -299,8 +329,8 @@ mod tests {
             "3",
             "30",
         ];
-        let keys = KEYS.iter().filter(|key| **key != "config");
-        let variables: Vec<_> = keys.map(|key| variable(key)).collect();
+        let keys = KEYS.iter().filter(|(key, _)| *key != "config");
+        let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
         let pairs: Vec<_> = variables.iter().map(String::as_str).zip(values).collect();
         let settings = with(&pairs).unwrap();
         assert_eq!(settings.log_format, LogFormat::Json);

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::ProgressBar;
 use prost::Message;
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use super::source::{Input, Record};
 use crate::{
-    client::AuditLogs,
+    client::{AuditLogs, explain},
     proto::v1::{self, batch_create_events_result::Result as Item},
 };
 
@@ -43,6 +42,8 @@ pub struct Ingestion {
     pub organization_id: String,
     /// The version of each action's schema.
     pub versions: HashMap<String, i32>,
+    /// What the input is called.
+    pub name: String,
     /// What to show.
     pub bar: ProgressBar,
 }
@@ -64,11 +65,10 @@ impl Ingestion {
             versions: std::mem::take(&mut self.versions),
             sender,
         };
-        let name = input.to_string();
         let reader = tokio::task::spawn_blocking(move || prepare.run(&input));
         let mut ingested = Ingested::default();
         while let Some(batch) = batches.recv().await {
-            self.send(batch, &mut ingested).await.with_context(|| name.clone())?;
+            self.send(batch, &mut ingested).await?;
         }
         reader.await.context("the reader failed")??;
         Ok(ingested)
@@ -78,15 +78,18 @@ impl Ingestion {
         let Batch { requests, lines, .. } = batch;
         let request = v1::BatchCreateEventsRequest { requests, atomic: false };
         let response = self.client.batch_create_events(request).await;
-        let results = response.context("the server refused a batch")?.into_inner().results;
+        let response = response
+            .map_err(|status| anyhow!("the server refused a batch: {}", explain(&status)))?;
+        let results = response.into_inner().results;
         ensure!(results.len() == lines.len(), "the server sent too few or too many results");
         for (line, result) in lines.into_iter().zip(results) {
             match result.result {
                 Some(Item::Created(created)) => ingested.add(&created),
                 Some(Item::Error(status)) => {
-                    bail!("line {line}: the server refused the event: {}", explain(&status))
+                    let told = explain(&item_status(&status));
+                    bail!("{}, line {line}: the server refused the event: {told}", self.name)
                 }
-                None => bail!("line {line}: the server sent no result"),
+                None => bail!("{}, line {line}: the server sent no result", self.name),
             }
             self.bar.inc(1);
         }
@@ -108,15 +111,10 @@ impl Ingested {
     }
 }
 
-/// What is wrong with an event, in words.
-fn explain(status: &tonic_types::Status) -> String {
+/// The status of one item of a batch, with its details.
+fn item_status(status: &tonic_types::Status) -> Status {
     let details = status.encode_to_vec().into();
-    let rich = Status::with_details(Code::from(status.code), &status.message, details);
-    let fields = rich.get_details_bad_request().map(|request| request.field_violations);
-    let told =
-        fields.unwrap_or_default().into_iter().map(|v| format!("{}: {}", v.field, v.description));
-    let told: Vec<_> = told.collect();
-    if told.is_empty() { status.message.clone() } else { told.join("; ") }
+    Status::with_details(Code::from(status.code), &status.message, details)
 }
 
 /// Reads, maps and packs, on a thread of its own.
@@ -161,5 +159,51 @@ impl Batch {
         self.bytes += request.encoded_len();
         self.lines.push(line);
         self.requests.push(request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+    use super::*;
+
+    #[test]
+    fn counts_each_place_once() {
+        let mut ingested = Ingested::default();
+        for (sequence, duplicate) in [(0, false), (63, false), (64, false), (63, true)] {
+            let created = v1::CreateEventResponse { sequence, duplicate, ..Default::default() };
+            ingested.add(&created);
+        }
+        assert_eq!((ingested.events, ingested.duplicates, ingested.distinct), (4, 1, 3));
+    }
+
+    #[test]
+    fn tells_all_that_is_wrong() {
+        let violation = |field: &str, description: &str| FieldViolation {
+            field: field.into(),
+            description: description.into(),
+            reason: String::new(),
+            localized_message: None,
+        };
+        let mut details = ErrorDetails::new();
+        let wrong = [violation("event.a", "event.a is required"), violation("event.b", "is odd")];
+        details.set_bad_request(wrong);
+        let rich = Status::with_error_details(Code::InvalidArgument, "not valid", details);
+        assert_eq!(explain(&rich), "event.a is required; event.b is odd");
+        let item = tonic_types::Status::decode(rich.details()).unwrap();
+        assert_eq!(explain(&item_status(&item)), "event.a is required; event.b is odd");
+        let bare = Status::unauthenticated("the key is unknown");
+        assert_eq!(explain(&bare), "the key is unknown (Unauthenticated)");
+    }
+
+    #[test]
+    fn an_action_without_a_schema_ends_the_reading() {
+        let (sender, mut batches) = mpsc::channel(AHEAD);
+        let organization_id = "org_1".to_owned();
+        let prepare = Prepare { organization_id, versions: HashMap::new(), sender };
+        let error = prepare.run(&Input::Sample).unwrap_err();
+        assert_eq!(error.to_string(), "the file changed while it was read");
+        assert!(batches.blocking_recv().is_none());
     }
 }

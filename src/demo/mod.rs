@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use self::{
     cloudtrail::proto_time,
@@ -31,7 +31,10 @@ use self::{
     schemas::Survey,
 };
 pub use self::{source::Input, summary::Summary};
-use crate::{client::Client, proto::v1};
+use crate::{
+    client::{Client, explain},
+    proto::v1,
+};
 
 /// Where a demo goes.
 pub struct Demo {
@@ -87,6 +90,7 @@ impl Demo {
             client: client.audit_logs(),
             organization_id: self.organization_id.clone(),
             versions,
+            name: input.to_string(),
             bar: bar.clone(),
         };
         let ingested = ingestion.run(input).await;
@@ -114,9 +118,10 @@ impl Demo {
         let rows = counted.await.context("the reader failed")??;
         ensure!(
             rows == ingested.distinct,
-            "{} has {rows} rows, but the log holds {} of the events",
+            "{} has {rows} rows, but {} events were acknowledged; has {} other events of that time?",
             self.output.display(),
-            ingested.distinct
+            ingested.distinct,
+            self.organization_id
         );
         Ok(rows)
     }
@@ -127,9 +132,11 @@ async fn register(client: &Client, survey: &Survey) -> Result<HashMap<String, i3
     let mut versions = HashMap::new();
     for request in survey.schemas() {
         let action = request.action_name.clone();
-        let refused = || format!("the server refused the schema of {action}");
         let response = client.audit_logs().create_action_schema(request).await;
-        let schema = response.with_context(refused)?.into_inner().schema;
+        let response = response.map_err(|status| {
+            anyhow!("the server refused the schema of {action}: {}", explain(&status))
+        })?;
+        let schema = response.into_inner().schema;
         versions.insert(action, schema.context("the server sent no schema")?.version);
     }
     Ok(versions)

@@ -1,8 +1,8 @@
 //! Progress bars, for people: there are none where stderr is no terminal.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::proto::v1::Export;
 
@@ -10,7 +10,7 @@ use crate::proto::v1::Export;
 const TICK: Duration = Duration::from_millis(120);
 
 const WAITING: &str = "{spinner} {prefix} {msg}";
-const COUNTING: &str = "{spinner} {prefix} {wide_bar} {human_pos}/{human_len} {per_sec} {msg}";
+const COUNTING: &str = "{spinner} {prefix} {wide_bar} {human_pos}/{human_len} {rate} {msg}";
 
 /// The progress of an export, as the service tells it.
 pub struct ExportBar(ProgressBar);
@@ -27,12 +27,12 @@ impl ExportBar {
             self.0.set_message("waiting for a worker");
             return;
         }
+        self.0.set_message(HumanBytes(export.bytes_written).to_string());
         if self.0.length().is_none() {
             self.0.set_style(style(COUNTING));
         }
         self.0.set_length(export.estimated_rows);
         self.0.set_position(export.rows_written);
-        self.0.set_message(HumanBytes(export.bytes_written).to_string());
     }
 
     /// Takes the bar away.
@@ -64,7 +64,12 @@ fn bar(bar: ProgressBar, prefix: &'static str, template: &str) -> ProgressBar {
 
 fn style(template: &str) -> ProgressStyle {
     // A template of ours is well-formed; if it were not, the plain bar would do.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{}/s", HumanFloatCount(state.per_sec().round()));
+    })
 }
 
 #[cfg(test)]

@@ -61,8 +61,8 @@ impl Found {
         self.add(&kind.unwrap_or_else(|| "resource".to_owned()), arn, name, account);
     }
 
-    /// Adds what `value`, the field `field` of an object, names, at any depth. The
-    /// parser of JSON limits the depth, so the recursion is bounded.
+    /// Adds what `value`, the field `field` of an object, names, at any depth. The JSON parser limits
+    /// the depth, so the recursion is bounded.
     fn search(
         &mut self,
         action: &str,

@@ -134,7 +134,7 @@ impl TargetDefinition {
 fn check_metadata_schema(path: &str, schema: &Map<String, Value>, violations: &mut Violations) {
     let mut own = Violations::default();
     json_schema::check(path, schema, &mut own);
-    violations.extend(own.into_result(()).err().unwrap_or_default());
+    violations.extend(own.into_found());
 }
 
 /// What the schema of a metadata object demands. That it is an object demands nothing.

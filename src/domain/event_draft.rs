@@ -105,7 +105,7 @@ impl EventDraft {
         let metadata = check_metadata("event.metadata", self.metadata, &mut violations);
 
         let (Some(occurred_at), Some(actor), Some(context)) = (occurred_at, actor, context) else {
-            return violations.into_result(()).and_then(|()| Err(Vec::new()));
+            return Err(violations.into_found());
         };
         violations.into_result(Event {
             action: self.action,

@@ -106,7 +106,7 @@ impl ExportRange {
         let end = end.required("range_end", &mut violations);
         match (start, end) {
             (Some(start), Some(end)) => Ok(Self { start, end }),
-            _ => violations.into_result(()).and_then(|()| Err(Vec::new())),
+            _ => Err(violations.into_found()),
         }
     }
 

@@ -124,8 +124,11 @@ mod tests {
     fn findings(schema: &Value) -> Vec<(String, Reason)> {
         let mut found = Violations::default();
         check("m", schema.as_object().unwrap(), &mut found);
-        let all = found.into_result(()).err().unwrap_or_default();
-        all.into_iter().map(|violation| (violation.field, violation.reason)).collect()
+        found
+            .into_found()
+            .into_iter()
+            .map(|violation| (violation.field, violation.reason))
+            .collect()
     }
 
     #[test]

@@ -73,6 +73,8 @@ impl PageRequest {
             let description = "before and after must not be used together";
             violations.add("before", Reason::Conflict, description);
         }
+        violations.optional_text("before", &before, limits::SHORT_TEXT_CHARS);
+        violations.optional_text("after", &after, limits::SHORT_TEXT_CHARS);
         let cursor = match (before.is_empty(), after.is_empty()) {
             (true, true) => Cursor::Start,
             (true, false) => Cursor::After(after),

@@ -59,7 +59,7 @@ impl CompiledSchema {
         check_metadata(self.actor.as_ref(), "event.actor", &event.actor.metadata, &mut found);
         self.check_targets(&event.targets, rule, &mut found);
         check_metadata(self.metadata.as_ref(), "event", &event.metadata, &mut found);
-        found.into_result(()).err().unwrap_or_default()
+        found.into_found()
     }
 
     fn check_targets(&self, targets: &[Target], rule: TargetRule, found: &mut Violations) {

@@ -72,11 +72,19 @@ impl fmt::Display for Violation {
 }
 
 /// Collects what is wrong with a request, so that the caller learns all of it at once.
+///
+/// Only the first 3 KiB are told: details travel in trailers, and common gRPC clients take no
+/// more than 8 KiB of those.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    found: Vec<Violation>,
+    bytes: usize,
+}
 
-/// More than this many are not told: a hostile request must not make a huge answer.
-const TOLD: usize = 50;
+/// Most bytes of all paths and sentences together; the first violation is told in any case.
+const TOLD_BYTES: usize = 3_072;
+/// Most bytes of one path or sentence. Paths can have names in them that callers chose.
+const TEXT_BYTES: usize = 256;
 
 impl Violations {
     /// Notes that `field` is wrong.
@@ -86,26 +94,33 @@ impl Violations {
         reason: Reason,
         description: impl Into<String>,
     ) {
-        if self.0.len() < TOLD {
-            let (field, description) = (field.into(), description.into());
-            self.0.push(Violation { field, reason, description });
+        let (field, description) = (shortened(field.into()), shortened(description.into()));
+        self.bytes += field.len() + description.len();
+        if self.found.is_empty() || self.bytes <= TOLD_BYTES {
+            self.found.push(Violation { field, reason, description });
         }
     }
 
     /// Notes everything that `other` found.
     pub fn extend(&mut self, other: Vec<Violation>) {
-        let room = TOLD.saturating_sub(self.0.len());
-        self.0.extend(other.into_iter().take(room));
+        for Violation { field, reason, description } in other {
+            self.add(field, reason, description);
+        }
     }
 
     /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// `value` if nothing is wrong, otherwise what is.
     pub fn into_result<T>(self, value: T) -> Result<T, Vec<Violation>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.is_empty() { Ok(value) } else { Err(self.found) }
+    }
+
+    /// What is wrong.
+    pub fn into_found(self) -> Vec<Violation> {
+        self.found
     }
 
     /// Checks a text that must be there.
@@ -133,4 +148,29 @@ impl Violations {
 /// Whether `text` has more than `max_chars` characters; does not count where the bytes tell.
 pub fn longer_than(text: &str, max_chars: usize) -> bool {
     text.len() > max_chars && text.chars().count() > max_chars
+}
+
+/// The start of a text that is too long to be told.
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_bounded() {
+        let mut violations = Violations::default();
+        for _ in 0..1_000 {
+            violations.add("é".repeat(100_000), Reason::Unknown, "x".repeat(100_000));
+        }
+        let found = violations.into_found();
+        let bytes: usize = found.iter().map(|v| v.field.len() + v.description.len()).sum();
+        assert!(!found.is_empty() && bytes <= TOLD_BYTES, "{bytes}");
+    }
 }

@@ -63,8 +63,9 @@ impl ApiKeys {
         if let Some(scope) = scopes.iter().find(|scope| !caller.has(**scope)) {
             return Err(Error::ScopeMissing(*scope));
         }
-        for id in &new.organization_ids {
-            self.organizations.tenant(caller, id).await?;
+        for (index, id) in new.organization_ids.iter().enumerate() {
+            let known = self.organizations.tenant(caller, id).await;
+            known.map_err(|error| error.at_field(&format!("organization_ids[{index}]")))?;
         }
         let environment = caller.environment.clone();
         let value = KeyValue::generate(&mut rand::rng());
@@ -80,10 +81,11 @@ impl ApiKeys {
     ) -> Result<(ApiKey, KeyValue)> {
         let scopes = check(&new)?;
         let environment = self.environment(environment).await?;
-        for id in &new.organization_ids {
+        for (index, id) in new.organization_ids.iter().enumerate() {
             let id = OrganizationId::from_stored(id);
             if self.store.get_organization(&environment, &id).await?.is_none() {
-                return Err(not_found(Kind::Organization, "organization_ids", id.as_str()));
+                let unknown = not_found(Kind::Organization, "organization_ids", id.as_str());
+                return Err(unknown.at_field(&format!("organization_ids[{index}]")));
             }
         }
         let value = KeyValue::generate(&mut rand::rng());

@@ -1,6 +1,8 @@
 //! What a call can fail with. Each case has a code, which the transports turn into a status, and a
 //! stable reason.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::{
@@ -41,7 +43,7 @@ pub enum Error {
         /// What kind of thing.
         kind: Kind,
         /// Path of the field that names it.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// Its id.
         id: String,
     },
@@ -196,6 +198,17 @@ impl Error {
         }
     }
 
+    /// The same error, if it is about something that was not found, as named by another field.
+    #[must_use]
+    pub fn at_field(self, field: &str) -> Self {
+        match self {
+            Self::NotFound { kind, id, .. } => {
+                Self::NotFound { kind, field: field.to_owned().into(), id }
+            }
+            other => other,
+        }
+    }
+
     /// The same error with `prefix` before each field path.
     #[must_use]
     pub fn with_prefix(self, prefix: &str) -> Self {
@@ -209,6 +222,9 @@ impl Error {
         match self {
             Self::InvalidRequest(violations) => Self::InvalidRequest(prefixed(violations)),
             Self::InvalidEvent(violations) => Self::InvalidEvent(prefixed(violations)),
+            Self::NotFound { kind, field, id } => {
+                Self::NotFound { kind, field: format!("{prefix}{field}").into(), id }
+            }
             other => other,
         }
     }

@@ -54,9 +54,9 @@ pub struct NewEvent {
 
 /// An event that may be stored: nothing is wrong with it.
 struct Accepted {
+    /// Registered before the event is stored, if need be.
     tenant: EventTenant,
-    event: Event,
-    idempotency_key: String,
+    prepared: PreparedEvent,
 }
 
 /// The result of a batch: one per event, in the order of the request.
@@ -77,8 +77,8 @@ impl Events {
     /// Records one event. When it returns, the event is durable and in its log.
     pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Appended> {
         require(caller, Scope::EventsWrite)?;
-        let accepted = self.accept(caller, new).await?;
-        let prepared = self.prepare(accepted).await?;
+        let Accepted { tenant, prepared } = self.accept(caller, new).await?;
+        self.organizations.settle(tenant).await?;
         let appended = self.append(&[prepared]).await?;
         let one = appended.into_iter().next();
         one.ok_or_else(|| Error::Internal("the store returned no place".to_owned()))
@@ -94,39 +94,43 @@ impl Events {
     ) -> Result<BatchResult> {
         require(caller, Scope::EventsWrite)?;
         check_batch_size(batch.len())?;
+        let in_batch =
+            |index: usize, error: Error| error.with_prefix(&format!("requests[{index}]."));
+        // Everything is checked before anything is changed.
         let mut accepted = Vec::with_capacity(batch.len());
         for (index, new) in batch.into_iter().enumerate() {
             match self.accept(caller, new).await {
-                Err(error) if atomic => {
-                    return Err(error.with_prefix(&format!("requests[{index}].")));
-                }
+                Err(error) if atomic => return Err(in_batch(index, error)),
                 result => accepted.push(result),
             }
         }
         let mut prepared = Vec::with_capacity(accepted.len());
-        let mut results = Vec::with_capacity(accepted.len());
-        for result in accepted {
-            let result = match result {
-                Ok(accepted) => self.prepare(accepted).await,
-                Err(error) => Err(error),
-            };
-            match result {
+        let mut errors = Vec::with_capacity(accepted.len());
+        for (index, result) in accepted.into_iter().enumerate() {
+            match self.settled(result).await {
                 Ok(event) => {
                     prepared.push(event);
-                    results.push(None);
+                    errors.push(None);
                 }
-                Err(error) if atomic => return Err(error),
-                Err(error) => results.push(Some(error)),
+                Err(error) if atomic => return Err(in_batch(index, error)),
+                Err(error) => errors.push(Some(error)),
             }
         }
         let mut places = self.append(&prepared).await?.into_iter();
-        let results = results.into_iter().map(|error| match error {
+        let results = errors.into_iter().map(|error| match error {
             Some(error) => Err(error),
             None => places
                 .next()
                 .ok_or_else(|| Error::Internal("the store returned too few places".to_owned())),
         });
         Ok(results.collect())
+    }
+
+    /// Registers the organization of an accepted event, if need be.
+    async fn settled(&self, accepted: Result<Accepted>) -> Result<PreparedEvent> {
+        let Accepted { tenant, prepared } = accepted?;
+        self.organizations.settle(tenant).await?;
+        Ok(prepared)
     }
 
     /// Checks everything about an event; changes nothing. An unknown organization wins over an
@@ -148,12 +152,13 @@ impl Events {
             Some(Ok(event)) => Some(event),
         };
         let Some(event) = event else {
-            return Err(violations.into_result(()).err().unwrap_or_default().into());
+            return Err(violations.into_found().into());
         };
         violations.into_result(())?;
         let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
         self.check_schema(tenant.tenant(), &event).await?;
-        Ok(Accepted { tenant, event, idempotency_key: new.idempotency_key })
+        let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency_key)?;
+        Ok(Accepted { tenant, prepared })
     }
 
     /// Holds the event against the schema of its action's version.
@@ -183,16 +188,15 @@ impl Events {
         }
     }
 
-    /// Registers the organization if need be, makes the event canonical and hashes it.
-    async fn prepare(&self, accepted: Accepted) -> Result<PreparedEvent> {
-        let Accepted { tenant, event, idempotency_key } = accepted;
-        let Tenant { environment, organization } = tenant.tenant().clone();
+    /// Makes the event canonical and hashes it.
+    fn prepare(&self, tenant: Tenant, event: Event, supplied_key: &str) -> Result<PreparedEvent> {
+        let Tenant { environment, organization } = tenant;
         let internal = |error: serde_json::Error| Error::Internal(error.to_string());
-        let idempotency_key = if idempotency_key.is_empty() {
+        let idempotency_key = if supplied_key.is_empty() {
             None
         } else {
             let sent = canonical_json(&event).map_err(internal)?;
-            Some(IdempotencyKey::derive(&environment, &organization, &idempotency_key, &sent))
+            Some(IdempotencyKey::derive(&environment, &organization, supplied_key, &sent))
         };
         let created_at = self.clock.now();
         let (id, salt) = {
@@ -207,7 +211,6 @@ impl Events {
             return Err(vec![Violation { field, reason, description }].into());
         }
         let LoggedEvent { id, organization_id, event, .. } = logged;
-        self.organizations.settle(tenant).await?;
         let leaf_hash = merkle::leaf_hash(&salt, &payload);
         Ok(PreparedEvent {
             organization_id,

@@ -236,6 +236,9 @@ impl Exports {
         signature: &str,
         range: Option<ByteRange>,
     ) -> Result<(Export, GetResult)> {
+        if id.chars().any(char::is_control) {
+            return Err(Error::LinkRefused);
+        }
         let export = self.store.find_export(&ExportId::from_stored(id)).await?;
         let export = export.ok_or(Error::LinkRefused)?;
         if !download::is_valid(&export, expires, signature, self.clock.now()) {

@@ -107,7 +107,7 @@ fn require(caller: &Caller, scope: Scope) -> Result<()> {
 }
 
 fn not_found(kind: Kind, field: &'static str, id: impl Into<String>) -> Error {
-    Error::NotFound { kind, field, id: id.into() }
+    Error::NotFound { kind, field: field.into(), id: id.into() }
 }
 
 /// The error for a page whose cursor is in no list of the caller.

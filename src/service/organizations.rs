@@ -21,7 +21,7 @@ use crate::{
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
-    store::Store,
+    store::{Owner, Store},
 };
 
 /// How long it is remembered that an organization exists. One that another replica deleted takes
@@ -84,14 +84,22 @@ impl Organizations {
     /// The organization that an event is for: one that exists, or one that may be registered by it.
     pub(super) async fn for_event(&self, caller: &Caller, id: &str) -> Result<EventTenant> {
         let organization = OrganizationId::from_stored(id);
+        let unknown = || not_found(Kind::Organization, "organization_id", id);
         if let Some(tenant) = self.find(caller, organization.clone()).await? {
             return Ok(EventTenant::Known(tenant));
         }
         if !self.rules.auto_register || !caller.can_see(&organization) {
-            return Err(not_found(Kind::Organization, "organization_id", id));
+            return Err(unknown());
         }
-        let environment = caller.environment.clone();
-        Ok(EventTenant::New(Tenant { environment, organization }))
+        let tenant = Tenant { environment: caller.environment.clone(), organization };
+        match self.store.organization_owner(&tenant.organization).await? {
+            Owner::Nobody => Ok(EventTenant::New(tenant)),
+            // Another call was faster.
+            Owner::Environment(owner) if owner == tenant.environment => {
+                Ok(EventTenant::Known(tenant))
+            }
+            Owner::Environment(_) | Owner::Deleted => Err(unknown()),
+        }
     }
 
     /// Registers the organization of an event, where that is still to be done.
@@ -105,7 +113,7 @@ impl Organizations {
         if !self.store.insert_organization(environment, &new).await?
             && self.store.get_organization(environment, organization).await?.is_none()
         {
-            // It belongs to another environment, or was deleted.
+            // Another environment was faster.
             let id = organization.as_str();
             return Err(not_found(Kind::Organization, "organization_id", id));
         }
@@ -192,7 +200,7 @@ impl Organizations {
             let description = "retention_period_in_days must be 30 to 330 in steps of 30, \
                                or 365 to 3650 in steps of 365";
             violations.add("retention_period_in_days", Reason::OutOfRange, description);
-            return Err(violations.into_result(()).err().unwrap_or_default().into());
+            return Err(violations.into_found().into());
         };
         let now: Timestamp = self.clock.now();
         if !self.store.set_retention(&tenant, days, now).await? {

@@ -1,12 +1,13 @@
 //! Connecting, migrating, and whether the database can be used.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
     sqlx::{
         Executor,
+        postgres::PgConnectOptions,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -39,6 +40,11 @@ impl Store {
         let engine = Engine::of_url(&options.url)?;
         match engine {
             Engine::Postgres => {
+                // The driver's own complaint would repeat the URL, which may hold a password.
+                if PgConnectOptions::from_str(&options.url).is_err() {
+                    let message = "database_url is not a valid postgres:// URL";
+                    return Err(StoreError::Setting(message.to_owned()));
+                }
                 let mut connect = base_options(&options.url, options.max_connections);
                 connect.connect_lazy(true).statement_timeout(STATEMENT_TIMEOUT);
                 connect.map_sqlx_postgres_pool_opts(|pool| {
@@ -67,12 +73,12 @@ impl Store {
 
     /// Brings the schema up to date. Safe when several replicas do it at once.
     pub async fn migrate(&self) -> Result<()> {
-        if self.engine == Engine::Sqlite {
-            return Ok(Migrator::up(&self.writer, None).await?);
+        // On SQLite the write lock that this takes is enough.
+        let transaction = self.begin().await?;
+        if self.engine == Engine::Postgres {
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            transaction.execute_unprepared(&lock).await?;
         }
-        let transaction = self.writer.begin().await?;
-        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-        transaction.execute_unprepared(&lock).await?;
         Migrator::up(&transaction, None).await?;
         Ok(transaction.commit().await?)
     }

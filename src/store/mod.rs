@@ -26,6 +26,7 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    organizations::Owner,
     read::ExportRow,
 };
 

@@ -15,6 +15,17 @@ use crate::domain::{
     timestamp::Timestamp,
 };
 
+/// Whose an organization id is, in the whole deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// It is free.
+    Nobody,
+    /// It belongs to that environment.
+    Environment(EnvironmentId),
+    /// It belonged to an organization that was deleted, and stays taken.
+    Deleted,
+}
+
 impl Store {
     /// Registers an organization and the head of its log, in one transaction. Returns false, and
     /// changes nothing, if the id is taken, by a deleted organization or another environment too.
@@ -57,6 +68,16 @@ impl Store {
     ) -> Result<Option<Organization>> {
         let row = one(environment, id).one(self.reader()).await?;
         row.map(domain).transpose()
+    }
+
+    /// Who may write to the log of that id.
+    pub async fn organization_owner(&self, id: &OrganizationId) -> Result<Owner> {
+        let query = organization::Entity::find_by_id(id.as_str());
+        Ok(match query.one(self.reader()).await? {
+            None => Owner::Nobody,
+            Some(row) if row.deleted_at.is_some() => Owner::Deleted,
+            Some(row) => Owner::Environment(EnvironmentId::from_stored(row.environment_id)),
+        })
     }
 
     /// Whether the list of organizations has that cursor.

@@ -29,7 +29,7 @@ pub struct ExportRow {
 }
 
 /// Rows that one statement reads. Short statements do not keep the database from cleaning up.
-pub const ROWS_PER_READ: u64 = 1_000;
+const ROWS_PER_READ: u64 = 1_000;
 
 impl Store {
     /// How many events the time range of an export holds.
@@ -39,7 +39,7 @@ impl Store {
         Ok(selection(&tenant(export), condition).count(self.reader()).await?)
     }
 
-    /// The next rows of an export after the one at `after`, at most [`ROWS_PER_READ`], as they come
+    /// The next rows of an export after the one at `after`, at most 1,000, as they come
     /// from the database: memory does not depend on how many or how large they are.
     pub async fn read_export_rows(
         &self,

@@ -61,6 +61,16 @@ impl Readiness {
         }
     }
 
+    /// Says for the last time that nothing is served, and ends the streams that watch health: they
+    /// would hold a shutdown open.
+    pub async fn close(&self) {
+        self.set(false).await;
+        let mut health = self.health.clone();
+        for service in SERVICES {
+            health.clear_service_status(service).await;
+        }
+    }
+
     /// Whether calls can be served.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)

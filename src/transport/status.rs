@@ -66,7 +66,7 @@ fn details(error: &Error) -> ErrorDetails {
     let mut metadata = HashMap::new();
     match error {
         Error::NotFound { field, .. } => {
-            metadata.insert("field".to_owned(), (*field).to_owned());
+            metadata.insert("field".to_owned(), field.to_string());
         }
         Error::ScopeMissing(scope) => {
             metadata.insert("scope".to_owned(), scope.to_string());

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use audit_logs::{domain::limits, proto::DESCRIPTORS};
-use prost_reflect::{DescriptorPool, prost_types::FileDescriptorProto};
+use prost_reflect::{
+    DescriptorPool,
+    prost_types::{FileDescriptorProto, source_code_info::Location},
+};
 
 const PACKAGE: &str = "auditlogs.v1";
 const PROTO_LINES: usize = 270;
@@ -51,7 +54,7 @@ fn everything_is_documented() {
         let locations = &file.source_code_info.as_ref().unwrap().location;
         for (path, name) in documentable(file) {
             let location = locations.iter().find(|location| location.path == path);
-            let comment = location.map(|location| location.leading_comments()).unwrap_or_default();
+            let comment = location.map(Location::leading_comments).unwrap_or_default();
             if comment.trim().is_empty() {
                 bare.push(name);
             }

@@ -365,7 +365,7 @@ async fn many_exports_are_all_written(engine: Engine) {
     // Watched through the other replica, which did not create them.
     let mut elsewhere = replica.client().await;
     for id in &ids {
-        let frames = tokio::time::timeout(Duration::from_secs(60), follow(&mut elsewhere, id));
+        let frames = tokio::time::timeout(Duration::from_mins(1), follow(&mut elsewhere, id));
         let last = frames.await.unwrap().pop().unwrap();
         assert_eq!((last.state(), last.rows_written), (ExportState::Ready, 50));
     }

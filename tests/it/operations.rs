@@ -1,1 +1,8 @@
-//! To come.
+//! What an operator sees and relies on: health, readiness, reflection, deadlines, limits.
+
+mod deadline;
+mod health;
+mod http;
+mod outage;
+mod proxy;
+mod reflection;

@@ -199,7 +199,7 @@ fn list_events_parts(
         Ok(page) => Ok(violations.into_result((filter, range, page))?),
         Err(found) => {
             violations.extend(found);
-            Err(violations.into_result(()).err().unwrap_or_default().into())
+            Err(violations.into_found().into())
         }
     }
 }
@@ -224,7 +224,7 @@ fn new_export(request: v1::CreateExportRequest) -> Result<NewExport, Error> {
         })?),
         Err(found) => {
             violations.extend(found);
-            Err(violations.into_result(()).err().unwrap_or_default().into())
+            Err(violations.into_found().into())
         }
     }
 }

@@ -248,7 +248,7 @@ pub fn page(
         Ok(page) => violations.into_result(page),
         Err(found) => {
             violations.extend(found);
-            violations.into_result(()).and_then(|()| Err(Vec::new()))
+            Err(violations.into_found())
         }
     }
 }

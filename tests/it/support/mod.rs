@@ -4,11 +4,13 @@ pub mod builders;
 pub mod postgres;
 pub mod server;
 pub mod status;
+pub mod waiting;
 
 pub use self::{
     builders::{an_event, at, create_event, metadata, schema_for},
     server::{Engine, TestServer},
     status::Refusal,
+    waiting::until,
 };
 
 /// Makes a test per engine of each function: `fn name(engine: Engine)`.

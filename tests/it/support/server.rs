@@ -41,7 +41,7 @@ pub struct TestServer {
     pub settings: Settings,
     pub services: Services,
     /// Where its data is, if nobody else owns that.
-    pub directory: Option<TempDir>,
+    _directory: Option<TempDir>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -91,7 +91,7 @@ impl TestServer {
         let (mut settings, directory) = fresh_settings(engine).await;
         change(&mut settings);
         let server = Self::over(engine, settings, clock).await;
-        Self { directory: Some(directory), ..server }
+        Self { _directory: Some(directory), ..server }
     }
 
     /// A server over an existing database: a restart, or a second replica.
@@ -110,7 +110,7 @@ impl TestServer {
             url,
             settings,
             services,
-            directory: None,
+            _directory: None,
             stop: Some(stop),
             running: Some(running),
         };

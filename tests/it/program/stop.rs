@@ -1,0 +1,154 @@
+//! How the service ends when it is told to.
+
+use audit_logs::proto::v1::{CreateExportRequest, ExportState, GetExportRequest};
+use futures::StreamExt;
+use sea_orm::{ConnectionTrait, Database, Statement, TransactionTrait};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::process::Program;
+use crate::support::{
+    Engine, Refusal, at, create_event, on_every_engine, postgres::is_available, schema_for, until,
+};
+
+on_every_engine!(
+    either_signal_ends_the_service_in_good_order,
+    a_watched_export_ends_with_unavailable,
+    health_says_that_the_service_stops,
+    an_idle_connection_is_no_reason_to_wait,
+);
+
+async fn either_signal_ends_the_service_in_good_order(engine: Engine) {
+    let program = Program::on(engine).await;
+    for signal in ["TERM", "INT"] {
+        let server = program.serve().await;
+        let mut client = server.client().await;
+        client.create_action_schema(schema_for("doc.read")).await.unwrap();
+        client.create_event(create_event("acme", "doc.read")).await.unwrap();
+        server.process.signal(signal);
+        let outcome = server.process.outcome().await;
+        assert!(outcome.stderr.contains("shutting down"), "{outcome:?}");
+        // Neither a warning nor an error.
+        assert!(!outcome.stderr.contains(r#""level":"WARN""#), "{outcome:?}");
+        assert!(!outcome.stderr.contains(r#""level":"ERROR""#), "{outcome:?}");
+        outcome.expect_success();
+    }
+    if engine == Engine::Sqlite {
+        // The write-ahead log was folded into the file.
+        assert_eq!(program.files_in("data"), ["audit-logs.db", "exports"]);
+    }
+}
+
+fn everything_of_acme() -> CreateExportRequest {
+    CreateExportRequest {
+        organization_id: "acme".into(),
+        range_start: Some(at("2026-01-01T00:00:00Z")),
+        range_end: Some(at("2026-02-01T00:00:00Z")),
+        ..Default::default()
+    }
+}
+
+async fn a_watched_export_ends_with_unavailable(engine: Engine) {
+    let program = Program::on(engine).await;
+    let server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let created = client.create_export(everything_of_acme()).await.unwrap().into_inner();
+    let export_id = created.export.unwrap().id;
+    let request = GetExportRequest { export_id, watch: None };
+    let mut frames = client.get_export(request.clone()).await.unwrap().into_inner();
+    while let Some(frame) = frames.next().await {
+        frame.unwrap();
+    }
+    // As if a worker of another replica had it.
+    let taken = "UPDATE exports SET state = 'pending', lease_owner = 'elsewhere', \
+                 lease_until = 9000000000000000";
+    program.execute(taken).await;
+    let mut frames = client.get_export(request).await.unwrap().into_inner();
+    let first = frames.next().await.unwrap().unwrap().export.unwrap();
+    assert_eq!(first.state(), ExportState::Pending);
+
+    server.process.signal("TERM");
+    let end = loop {
+        match frames.next().await.expect("the stream must not end as if all was told") {
+            Ok(frame) => assert_eq!(frame.export.unwrap().state(), ExportState::Pending),
+            Err(status) => break status,
+        }
+    };
+    let refusal = Refusal::of(&end);
+    assert_eq!((refusal.code, &*refusal.reason), (Code::Unavailable, "SERVICE_UNAVAILABLE"));
+    assert!(tonic_types::StatusExt::get_details_retry_info(&end).is_some());
+    server.process.outcome().await.expect_success();
+}
+
+async fn health_says_that_the_service_stops(engine: Engine) {
+    let program = Program::on(engine).await;
+    let server = program.serve().await;
+    let channel = Channel::from_shared(server.url.clone()).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let request = HealthCheckRequest { service: String::new() };
+    let mut states = health.watch(request.clone()).await.unwrap().into_inner();
+    let serving = states.next().await.unwrap().unwrap();
+    assert_eq!(serving.status(), ServingStatus::Serving);
+
+    server.process.signal("TERM");
+    // A client that watches is told, and does not hold the service up.
+    let stopped = states.next().await.unwrap().unwrap();
+    assert_eq!(stopped.status(), ServingStatus::NotServing);
+    let outcome = server.process.outcome().await;
+    assert!(!outcome.stderr.contains("calls did not end in time"), "{outcome:?}");
+    outcome.expect_success();
+    let gone = health.check(request).await.unwrap_err();
+    assert_eq!(gone.code(), Code::Unavailable);
+}
+
+async fn an_idle_connection_is_no_reason_to_wait(engine: Engine) {
+    let program = Program::on(engine).await;
+    let server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    let silent = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await;
+    let silent = silent.unwrap();
+    let outcome = server.stop().await;
+    assert!(!outcome.stderr.contains("calls did not end in time"), "{outcome:?}");
+    outcome.expect_success();
+    drop((client, silent));
+}
+
+/// Somebody holds a lock that the export worker waits for; the service ends before that wait does.
+#[tokio::test]
+async fn a_statement_that_hangs_does_not_hold_the_service_up() {
+    if !is_available() {
+        return;
+    }
+    let program = Program::on(Engine::Postgres).await;
+    let mut server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let database = Database::connect(program.database_url()).await.unwrap();
+    let lock = database.begin().await.unwrap();
+    lock.execute_unprepared("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    client.create_export(everything_of_acme()).await.unwrap();
+    let somebody_waits = async || {
+        let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass";
+        let statement = Statement::from_string(database.get_database_backend(), waiting);
+        database.query_one_raw(statement).await.unwrap()
+    };
+    until("the worker waits for the lock", somebody_waits).await;
+
+    server.process.signal("TERM");
+    let ended_first = until("the service or the statement ends", async || {
+        let ended = server.process.exit().is_some();
+        // PostgreSQL does not notice that nobody will take the answer.
+        let waits = somebody_waits().await.is_some();
+        (ended || !waits).then_some(waits)
+    })
+    .await;
+    assert!(ended_first, "the service waited for the statement: {}", server.process.stderr.text());
+    server.process.outcome().await.expect_success();
+    lock.rollback().await.unwrap();
+}
