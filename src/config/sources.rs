@@ -245,6 +245,8 @@ fn unknown(place: &str, name: &str, known: impl IntoIterator<Item = String>) -> 
 fn describe(error: &figment::Error) -> SettingsError {
     use figment::error::Kind;
     let place = error.metadata.as_ref().map_or("the settings", |metadata| metadata.name.as_ref());
+    // As figment calls a text that was read for it.
+    let place = if place == "TOML source string" { "the settings file" } else { place };
     let path = error.path.join(".");
     match &error.kind {
         Kind::UnknownField(field, _) => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event_draft::TimeDraft,
     limits,
+    page::{PageDraft, PageRequest},
     timestamp::Timestamp,
     violation::{Reason, Violation, Violations},
 };
@@ -48,6 +49,40 @@ impl EventFilter {
     }
 }
 
+/// Which page of a log's events is wanted, as sent.
+#[derive(Debug, Clone, Default)]
+pub struct EventQueryDraft {
+    /// By content.
+    pub filter: EventFilter,
+    /// Earliest `occurred_at`, inclusive.
+    pub range_start: TimeDraft,
+    /// Latest `occurred_at`, inclusive.
+    pub range_end: TimeDraft,
+    /// Lowest sequence, inclusive.
+    pub sequence_start: Option<u64>,
+    /// Highest sequence, inclusive.
+    pub sequence_end: Option<u64>,
+    /// The page.
+    pub page: PageDraft,
+}
+
+impl EventQueryDraft {
+    /// Checks everything at once.
+    pub fn validate(self) -> Result<(EventFilter, EventRange, PageRequest), Vec<Violation>> {
+        let mut violations = Violations::default();
+        self.filter.check(&mut violations);
+        let range = EventRange::from_drafts(
+            self.range_start,
+            self.range_end,
+            self.sequence_start,
+            self.sequence_end,
+            &mut violations,
+        );
+        let page = self.page.check(&mut violations);
+        violations.into_result((self.filter, range, page))
+    }
+}
+
 /// Selects by time and place. Every bound is inclusive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventRange {
@@ -63,7 +98,7 @@ pub struct EventRange {
 
 impl EventRange {
     /// Checks the optional bounds of a list.
-    pub fn from_drafts(
+    fn from_drafts(
         start: TimeDraft,
         end: TimeDraft,
         sequence_from: Option<u64>,
@@ -100,14 +135,10 @@ pub struct ExportRange {
 impl ExportRange {
     /// Checks both ends by themselves; whether they are in order is told apart, because it has a
     /// reason of its own.
-    pub fn from_drafts(start: TimeDraft, end: TimeDraft) -> Result<Self, Vec<Violation>> {
-        let mut violations = Violations::default();
-        let start = start.required("range_start", &mut violations);
-        let end = end.required("range_end", &mut violations);
-        match (start, end) {
-            (Some(start), Some(end)) => Ok(Self { start, end }),
-            _ => Err(violations.into_found()),
-        }
+    pub fn check(start: TimeDraft, end: TimeDraft, violations: &mut Violations) -> Option<Self> {
+        let start = start.required("range_start", violations);
+        let end = end.required("range_end", violations);
+        Some(Self { start: start?, end: end? })
     }
 
     /// Whether the range ends before it starts.

@@ -29,6 +29,15 @@ impl Order {
     }
 }
 
+/// A cursor that no list can have made stands as this: it is found nowhere, and can be looked up and
+/// told safely.
+const NO_CURSOR: &str = "(malformed)";
+
+fn possible_cursor(sent: String) -> String {
+    let possible = sent.len() <= limits::SHORT_TEXT_CHARS && !sent.contains(char::is_control);
+    if possible { sent } else { NO_CURSOR.to_owned() }
+}
+
 /// From where a page is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor<C> {
@@ -51,15 +60,30 @@ pub struct PageRequest<C = String> {
     pub cursor: Cursor<C>,
 }
 
-impl PageRequest {
-    /// Checks what a caller asked for; empty cursors are absent, a limit of 0 is the default.
-    pub fn new(
-        limit: i32,
-        order: Order,
-        before: String,
-        after: String,
-    ) -> Result<Self, Vec<Violation>> {
+/// Which page of a list is wanted, as sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageDraft {
+    /// Most items; 0 for the default.
+    pub limit: i32,
+    /// Order of the list; `None` if what was sent is no order.
+    pub order: Option<Order>,
+    /// Cursor of the page that follows the wanted one; empty for none.
+    pub before: String,
+    /// Cursor of the page that precedes the wanted one; empty for none.
+    pub after: String,
+}
+
+impl PageDraft {
+    /// Checks what a caller asked for.
+    pub fn validate(self) -> Result<PageRequest, Vec<Violation>> {
         let mut violations = Violations::default();
+        let page = self.check(&mut violations);
+        violations.into_result(page)
+    }
+
+    /// The same, as a part of a larger request; what it returns counts only if nothing was noted.
+    pub fn check(self, violations: &mut Violations) -> PageRequest {
+        let Self { limit, order, before, after } = self;
         let limit = match u32::try_from(limit) {
             Ok(0) => limits::PAGE_DEFAULT,
             Ok(limit) if limit <= limits::PAGE => limit,
@@ -69,20 +93,25 @@ impl PageRequest {
                 limits::PAGE_DEFAULT
             }
         };
+        if order.is_none() {
+            let description = "order must be ascending or descending";
+            violations.add("order", Reason::Unknown, description);
+        }
         if !before.is_empty() && !after.is_empty() {
             let description = "before and after must not be used together";
             violations.add("before", Reason::Conflict, description);
         }
-        violations.optional_text("before", &before, limits::SHORT_TEXT_CHARS);
-        violations.optional_text("after", &after, limits::SHORT_TEXT_CHARS);
+        let (before, after) = (possible_cursor(before), possible_cursor(after));
         let cursor = match (before.is_empty(), after.is_empty()) {
             (true, true) => Cursor::Start,
             (true, false) => Cursor::After(after),
             (false, _) => Cursor::Before(before),
         };
-        violations.into_result(Self { limit, order, cursor })
+        PageRequest { limit, order: order.unwrap_or_default(), cursor }
     }
+}
 
+impl PageRequest {
     /// The text of the cursor, if there is one.
     pub fn cursor_text(&self) -> Option<&str> {
         self.cursor_key().map(String::as_str)
@@ -195,14 +224,17 @@ mod tests {
 
     #[test]
     fn limits_are_held() {
-        let page = |limit| PageRequest::new(limit, Order::default(), String::new(), String::new());
+        let draft = || PageDraft { order: Some(Order::default()), ..PageDraft::default() };
+        let page = |limit| PageDraft { limit, ..draft() }.validate();
         assert_eq!(page(0).unwrap().limit, 10);
         assert_eq!(page(100).unwrap().limit, 100);
         for bad in [-1, 101, i32::MAX, i32::MIN] {
             assert_eq!(page(bad).unwrap_err()[0].field, "limit");
         }
-        let both = PageRequest::new(1, Order::default(), "a".into(), "b".into());
-        assert_eq!(both.unwrap_err()[0].reason, Reason::Conflict);
+        let both = PageDraft { before: "a".into(), after: "b".into(), ..draft() };
+        assert_eq!(both.validate().unwrap_err()[0].reason, Reason::Conflict);
+        let odd = PageDraft { after: "\0".into(), ..draft() }.validate().unwrap();
+        assert_eq!(odd.cursor, Cursor::After(NO_CURSOR.to_owned()));
     }
 
     #[test]

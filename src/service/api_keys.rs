@@ -16,7 +16,7 @@ use crate::{
         clock::Clock,
         ids::{ApiKeyId, EnvironmentId, OrganizationId},
         limits,
-        page::{Page, PageRequest},
+        page::{Page, PageDraft, PageRequest},
         violation::{Reason, Violations},
     },
     store::{Store, StoreError},
@@ -152,8 +152,9 @@ impl ApiKeys {
     }
 
     /// Lists the keys of the caller's environment.
-    pub async fn list(&self, caller: &Caller, page: PageRequest) -> Result<Page<ApiKey>> {
+    pub async fn list(&self, caller: &Caller, page: PageDraft) -> Result<Page<ApiKey>> {
         may_manage(caller)?;
+        let page = page.validate()?;
         if let Some(cursor) = page.cursor_text() {
             let id = ApiKeyId::from_stored(cursor);
             let found = self.store.get_api_key(&caller.environment, &id).await?;

@@ -20,11 +20,11 @@ use crate::{
         clock::Clock,
         event::{Event, EventRecord, LoggedEvent, canonical_json},
         event_draft::EventDraft,
-        filter::{EventFilter, EventRange},
+        filter::EventQueryDraft,
         idempotency::IdempotencyKey,
         ids::EventId,
         limits,
-        page::{Page, PageRequest, parse_event_cursor},
+        page::{Page, parse_event_cursor},
         violation::{Reason, Violation, Violations},
     },
     merkle,
@@ -247,16 +247,15 @@ impl Events {
         &self,
         caller: &Caller,
         organization: &str,
-        filter: &EventFilter,
-        range: &EventRange,
-        page: PageRequest,
+        query: EventQueryDraft,
     ) -> Result<Page<EventRecord>> {
         require(caller, Scope::EventsRead)?;
+        let (filter, range, page) = query.validate()?;
         let tenant = self.organizations.tenant(caller, organization).await?;
         let unknown = unknown_cursor(&page);
         let parse = |cursor: String| parse_event_cursor(&tenant.organization, &cursor).ok_or(());
         let Ok(page) = page.map_cursor(parse) else { return Err(unknown) };
-        Ok(self.store.list_events(&tenant, filter, range, &page).await?)
+        Ok(self.store.list_events(&tenant, &filter, &range, &page).await?)
     }
 }
 

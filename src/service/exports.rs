@@ -13,7 +13,7 @@ use super::{
     download::{self, Link, Links},
     error::{Error, Kind, Result},
     not_found,
-    organizations::Organizations,
+    organizations::{Organizations, check_id},
     require, unknown_cursor,
 };
 use crate::{
@@ -21,11 +21,12 @@ use crate::{
         api_key::Scope,
         caller::Caller,
         clock::Clock,
+        event_draft::TimeDraft,
         export::{Export, ExportProgress, ExportState},
         filter::{EventFilter, ExportRange},
         ids::ExportId,
         limits,
-        page::{Page, PageRequest},
+        page::{Page, PageDraft},
         violation::Violations,
     },
     export::files::ByteRange,
@@ -83,15 +84,30 @@ pub struct ExportView {
     pub link: Option<Link>,
 }
 
-/// What to export.
-#[derive(Debug, Clone)]
+/// What to export, as sent.
+#[derive(Debug, Clone, Default)]
 pub struct NewExport {
     /// Whose log.
     pub organization_id: String,
-    /// Time range.
-    pub range: ExportRange,
+    /// Earliest `occurred_at`, inclusive.
+    pub range_start: TimeDraft,
+    /// Latest `occurred_at`, inclusive.
+    pub range_end: TimeDraft,
     /// Further filters.
     pub filter: EventFilter,
+}
+
+impl NewExport {
+    /// Checks everything at once, but for the order of the range, which has a reason of its own.
+    fn validate(&self) -> Result<ExportRange> {
+        let mut violations = Violations::default();
+        check_id("organization_id", &self.organization_id, &mut violations);
+        self.filter.check(&mut violations);
+        match ExportRange::check(self.range_start, self.range_end, &mut violations) {
+            Some(range) => Ok(violations.into_result(range)?),
+            None => Err(violations.into_found().into()),
+        }
+    }
 }
 
 impl Exports {
@@ -115,8 +131,9 @@ impl Exports {
     /// Starts an export of what the log holds now.
     pub async fn create(&self, caller: &Caller, new: NewExport) -> Result<ExportView> {
         require(caller, Scope::Exports)?;
+        let range = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
-        if new.range.is_reversed() {
+        if range.is_reversed() {
             return Err(Error::InvalidExportRange);
         }
         let now = self.clock.now();
@@ -128,7 +145,7 @@ impl Exports {
                 organization_id: tenant.organization.clone(),
                 state: ExportState::Pending,
                 tree_size: 0,
-                range: new.range,
+                range,
                 filter: new.filter,
                 progress: ExportProgress::default(),
                 error: None,
@@ -211,9 +228,10 @@ impl Exports {
         &self,
         caller: &Caller,
         organization: &str,
-        page: PageRequest,
+        page: PageDraft,
     ) -> Result<Page<ExportView>> {
         require(caller, Scope::Exports)?;
+        let page = page.validate()?;
         let tenant = match organization {
             "" => None,
             id => Some(self.organizations.tenant(caller, id).await?),

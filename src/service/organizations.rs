@@ -17,7 +17,7 @@ use crate::{
         ids::{EnvironmentId, OrganizationCursor, OrganizationId},
         limits,
         organization::{AuditLogConfiguration, Organization, is_retention_period},
-        page::{Page, PageRequest},
+        page::{Page, PageDraft},
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
@@ -166,10 +166,11 @@ impl Organizations {
     }
 
     /// Lists the organizations that the caller can see.
-    pub async fn list(&self, caller: &Caller, page: PageRequest) -> Result<Page<Organization>> {
+    pub async fn list(&self, caller: &Caller, page: PageDraft) -> Result<Page<Organization>> {
         require(caller, Scope::Organizations)?;
+        let page = page.validate()?;
         if let Some(cursor) = page.cursor_text()
-            && !self.store.organization_cursor_exists(&caller.environment, cursor).await?
+            && !self.store.organization_cursor_exists(caller, cursor).await?
         {
             return Err(unknown_cursor(&page));
         }

@@ -16,7 +16,7 @@ use crate::{
         clock::Clock,
         event_draft::check_action_name,
         ids::{ActionCursor, EnvironmentId},
-        page::{Page, PageRequest},
+        page::{Page, PageDraft},
         schema_check::CompiledSchema,
         violation::Violations,
     },
@@ -113,9 +113,10 @@ impl Schemas {
     pub async fn list_actions(
         &self,
         caller: &Caller,
-        page: PageRequest,
+        page: PageDraft,
     ) -> Result<Page<(ActionCursor, Action)>> {
         require(caller, Scope::SchemasRead)?;
+        let page = page.validate()?;
         if let Some(cursor) = page.cursor_text()
             && !self.store.action_cursor_exists(&caller.environment, cursor).await?
         {
@@ -129,11 +130,12 @@ impl Schemas {
         &self,
         caller: &Caller,
         action: &str,
-        page: PageRequest,
+        page: PageDraft,
     ) -> Result<Page<ActionSchema>> {
         require(caller, Scope::SchemasRead)?;
         let mut violations = Violations::default();
         check_action_name("action_name", action, &mut violations);
+        let page = page.check(&mut violations);
         violations.into_result(())?;
         let environment = &caller.environment;
         if !self.store.action_exists(environment, action).await? {

@@ -80,15 +80,10 @@ impl Store {
         })
     }
 
-    /// Whether the list of organizations has that cursor.
-    pub async fn organization_cursor_exists(
-        &self,
-        environment: &EnvironmentId,
-        cursor: &str,
-    ) -> Result<bool> {
+    /// Whether the caller's list of organizations has that cursor.
+    pub async fn organization_cursor_exists(&self, caller: &Caller, cursor: &str) -> Result<bool> {
         // A deleted organization's cursor stays good, so that paging survives a deletion.
-        let query = organization::scoped(environment);
-        let query = query.filter(organization::Column::Cursor.eq(cursor));
+        let query = visible(caller).filter(organization::Column::Cursor.eq(cursor));
         Ok(query.one(self.reader()).await?.is_some())
     }
 
@@ -98,12 +93,7 @@ impl Store {
         caller: &Caller,
         request: &PageRequest,
     ) -> Result<Page<Organization>> {
-        let mut query = organization::scoped(&caller.environment)
-            .filter(organization::Column::DeletedAt.is_null());
-        if !caller.organizations.is_empty() {
-            let visible = caller.organizations.iter().map(OrganizationId::as_str);
-            query = query.filter(organization::Column::Id.is_in(visible));
-        }
+        let query = visible(caller).filter(organization::Column::DeletedAt.is_null());
         let page = read_page(self.reader(), query, organization::Column::Cursor, request).await?;
         page.try_map(domain)
     }
@@ -140,6 +130,16 @@ impl Store {
             .filter(organization::Column::DeletedAt.is_null());
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
+}
+
+/// The organizations that the caller can see, deleted ones too.
+fn visible(caller: &Caller) -> Select<organization::Entity> {
+    let query = organization::scoped(&caller.environment);
+    if caller.organizations.is_empty() {
+        return query;
+    }
+    let ids = caller.organizations.iter().map(OrganizationId::as_str);
+    query.filter(organization::Column::Id.is_in(ids))
 }
 
 fn one(environment: &EnvironmentId, id: &OrganizationId) -> Select<organization::Entity> {

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use crate::{
     proto::v1::{self, api_keys_server::ApiKeys},
-    service::{self, api_keys::NewApiKey, error::Error},
+    service::{self, api_keys::NewApiKey},
     transport::auth::caller,
 };
 
@@ -44,7 +44,7 @@ impl ApiKeys for ApiKeysService {
     ) -> Answer<v1::ApiKeysListResponse> {
         let caller = caller(&request)?;
         let v1::ApiKeysListRequest { limit, order, before, after } = request.into_inner();
-        let page = convert::page(limit, order, before, after).map_err(Error::from)?;
+        let page = convert::page(limit, order, before, after);
         let page = self.api_keys.list(&caller, page).await?;
         let list_metadata = Some(convert::list_metadata(&page, |key| key.id.to_string()));
         let api_keys = page.items.into_iter().map(convert::api_key).collect();

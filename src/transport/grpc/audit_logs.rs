@@ -5,15 +5,11 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{convert, values::from_proto_time};
+use super::convert;
 use crate::{
-    domain::{
-        filter::{EventFilter, EventRange, ExportRange},
-        page::event_cursor,
-        violation::Violations,
-    },
+    domain::page::event_cursor,
     proto::v1::{self, audit_logs_server::AuditLogs, batch_create_events_result},
-    service::{Services, error::Error, exports::NewExport, schemas::schema_cursor},
+    service::{Services, schemas::schema_cursor},
     transport::{auth::caller, status::item_status},
 };
 
@@ -80,11 +76,10 @@ impl AuditLogs for AuditLogsService {
         request: Request<v1::ListEventsRequest>,
     ) -> Answer<v1::ListEventsResponse> {
         let caller = caller(&request)?;
-        let request = request.into_inner();
-        let organization = request.organization_id.clone();
-        let (filter, range, page) = list_events_parts(request)?;
-        let events = &self.services.events;
-        let page = events.list(&caller, &organization, &filter, &range, page).await?;
+        let mut request = request.into_inner();
+        let organization = std::mem::take(&mut request.organization_id);
+        let query = convert::event_query(request);
+        let page = self.services.events.list(&caller, &organization, query).await?;
         let list_metadata = Some(convert::list_metadata(&page, |record| {
             event_cursor(&record.logged.organization_id, record.sequence)
         }));
@@ -112,7 +107,7 @@ impl AuditLogs for AuditLogsService {
     ) -> Answer<v1::ListActionsResponse> {
         let caller = caller(&request)?;
         let v1::ListActionsRequest { limit, order, before, after } = request.into_inner();
-        let page = convert::page(limit, order, before, after).map_err(Error::from)?;
+        let page = convert::page(limit, order, before, after);
         let page = self.services.schemas.list_actions(&caller, page).await?;
         let list_metadata = Some(convert::list_metadata(&page, |(cursor, _)| cursor.to_string()));
         let actions = page.items.into_iter().map(|(_, action)| convert::action(action)).collect();
@@ -126,7 +121,7 @@ impl AuditLogs for AuditLogsService {
         let caller = caller(&request)?;
         let v1::ListActionSchemasRequest { action_name, limit, order, before, after } =
             request.into_inner();
-        let page = convert::page(limit, order, before, after).map_err(Error::from)?;
+        let page = convert::page(limit, order, before, after);
         let page = self.services.schemas.list_schemas(&caller, &action_name, page).await?;
         let list_metadata = Some(convert::list_metadata(&page, schema_cursor));
         let schemas = page.items.into_iter().map(convert::action_schema).collect();
@@ -138,7 +133,7 @@ impl AuditLogs for AuditLogsService {
         request: Request<v1::CreateExportRequest>,
     ) -> Answer<v1::CreateExportResponse> {
         let caller = caller(&request)?;
-        let new = new_export(request.into_inner())?;
+        let new = convert::new_export(request.into_inner());
         let view = self.services.exports.create(&caller, new).await?;
         Ok(Response::new(v1::CreateExportResponse { export: Some(convert::export(view)) }))
     }
@@ -166,65 +161,10 @@ impl AuditLogs for AuditLogsService {
         let caller = caller(&request)?;
         let v1::ListExportsRequest { organization_id, limit, order, before, after } =
             request.into_inner();
-        let page = convert::page(limit, order, before, after).map_err(Error::from)?;
+        let page = convert::page(limit, order, before, after);
         let page = self.services.exports.list(&caller, &organization_id, page).await?;
         let list_metadata = Some(convert::list_metadata(&page, |view| view.export.id.to_string()));
         let exports = page.items.into_iter().map(convert::export).collect();
         Ok(Response::new(v1::ListExportsResponse { exports, list_metadata }))
-    }
-}
-
-/// Takes a list request apart; tells everything that is wrong with it at once.
-fn list_events_parts(
-    request: v1::ListEventsRequest,
-) -> Result<(EventFilter, EventRange, crate::domain::page::PageRequest), Error> {
-    let mut violations = Violations::default();
-    let filter = EventFilter {
-        actions: request.actions,
-        actor_ids: request.actor_ids,
-        actor_names: request.actor_names,
-        target_types: request.target_types,
-        target_ids: request.target_ids,
-    };
-    filter.check(&mut violations);
-    let range = EventRange::from_drafts(
-        from_proto_time(request.range_start),
-        from_proto_time(request.range_end),
-        request.sequence_start,
-        request.sequence_end,
-        &mut violations,
-    );
-    let page = convert::page(request.limit, request.order, request.before, request.after);
-    match page {
-        Ok(page) => Ok(violations.into_result((filter, range, page))?),
-        Err(found) => {
-            violations.extend(found);
-            Err(violations.into_found().into())
-        }
-    }
-}
-
-fn new_export(request: v1::CreateExportRequest) -> Result<NewExport, Error> {
-    let mut violations = Violations::default();
-    let filter = EventFilter {
-        actions: request.actions,
-        actor_ids: request.actor_ids,
-        actor_names: request.actor_names,
-        target_types: request.target_types,
-        target_ids: request.target_ids,
-    };
-    filter.check(&mut violations);
-    let start = from_proto_time(request.range_start);
-    let end = from_proto_time(request.range_end);
-    match ExportRange::from_drafts(start, end) {
-        Ok(range) => Ok(violations.into_result(NewExport {
-            organization_id: request.organization_id,
-            range,
-            filter,
-        })?),
-        Err(found) => {
-            violations.extend(found);
-            Err(violations.into_found().into())
-        }
     }
 }

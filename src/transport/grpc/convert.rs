@@ -12,13 +12,15 @@ use crate::{
         event::{Event, EventRecord, Metadata},
         event_draft::{ContextDraft, EventDraft, PartyDraft},
         export::{Export, ExportState},
-        filter::EventFilter,
+        filter::{EventFilter, EventQueryDraft},
         organization::{AuditLogConfiguration, Organization},
-        page::{Order, Page, PageRequest},
-        violation::{Reason, Violation, Violations},
+        page::{Order, Page, PageDraft},
     },
     proto::v1,
-    service::{events::NewEvent, exports::ExportView},
+    service::{
+        events::NewEvent,
+        exports::{ExportView, NewExport},
+    },
     store::Appended,
 };
 
@@ -228,28 +230,44 @@ pub fn api_key(key: ApiKey) -> v1::ApiKey {
 }
 
 /// The four fields of paging, as every list request has them.
-pub fn page(
-    limit: i32,
-    order: i32,
-    before: String,
-    after: String,
-) -> Result<PageRequest, Vec<Violation>> {
-    let mut violations = Violations::default();
+pub fn page(limit: i32, order: i32, before: String, after: String) -> PageDraft {
     let order = match v1::SortOrder::try_from(order) {
-        Ok(v1::SortOrder::Unspecified | v1::SortOrder::Desc) => Order::Descending,
-        Ok(v1::SortOrder::Asc) => Order::Ascending,
-        Err(_) => {
-            let description = "order must be SORT_ORDER_ASC or SORT_ORDER_DESC";
-            violations.add("order", Reason::Unknown, description);
-            Order::default()
-        }
+        Ok(v1::SortOrder::Unspecified | v1::SortOrder::Desc) => Some(Order::Descending),
+        Ok(v1::SortOrder::Asc) => Some(Order::Ascending),
+        Err(_) => None,
     };
-    match PageRequest::new(limit, order, before, after) {
-        Ok(page) => violations.into_result(page),
-        Err(found) => {
-            violations.extend(found);
-            Err(violations.into_found())
-        }
+    PageDraft { limit, order, before, after }
+}
+
+pub fn event_query(request: v1::ListEventsRequest) -> EventQueryDraft {
+    EventQueryDraft {
+        filter: EventFilter {
+            actions: request.actions,
+            actor_ids: request.actor_ids,
+            actor_names: request.actor_names,
+            target_types: request.target_types,
+            target_ids: request.target_ids,
+        },
+        range_start: from_proto_time(request.range_start),
+        range_end: from_proto_time(request.range_end),
+        sequence_start: request.sequence_start,
+        sequence_end: request.sequence_end,
+        page: page(request.limit, request.order, request.before, request.after),
+    }
+}
+
+pub fn new_export(request: v1::CreateExportRequest) -> NewExport {
+    NewExport {
+        organization_id: request.organization_id,
+        range_start: from_proto_time(request.range_start),
+        range_end: from_proto_time(request.range_end),
+        filter: EventFilter {
+            actions: request.actions,
+            actor_ids: request.actor_ids,
+            actor_names: request.actor_names,
+            target_types: request.target_types,
+            target_ids: request.target_ids,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use crate::{
     proto::v1::{self, organizations_server::Organizations},
-    service::{self, error::Error},
+    service,
     transport::auth::caller,
 };
 
@@ -52,7 +52,7 @@ impl Organizations for OrganizationsService {
     ) -> Answer<v1::OrganizationsListResponse> {
         let caller = caller(&request)?;
         let v1::OrganizationsListRequest { limit, order, before, after } = request.into_inner();
-        let page = convert::page(limit, order, before, after).map_err(Error::from)?;
+        let page = convert::page(limit, order, before, after);
         let page = self.organizations.list(&caller, page).await?;
         let list_metadata = Some(convert::list_metadata(&page, |item| item.cursor.to_string()));
         let organizations = page.items.into_iter().map(convert::organization).collect();

@@ -35,14 +35,35 @@ async fn a_key_of_the_file_that_is_no_setting_is_refused() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_named() {
     let program = Program::on(Engine::Sqlite).await;
-    program.write("broken.toml", "listen = ");
-    for file in ["missing.toml", "broken.toml"] {
+    program.write("empty.toml", "listen = ");
+    // Quotes are easily forgotten, and then the parser points at the value.
+    program.write("bare.toml", "database_url = postgres://u:hunter2@h/d");
+    for file in ["missing.toml", "empty.toml", "bare.toml"] {
         let message = program.run(&["keys", "list", "--config", file]).await.expect_refusal();
-        assert!(message.contains(file), "{message}");
-        let by_variable = Program::on(Engine::Sqlite).await.with("AUDIT_LOGS_CONFIG", file);
-        by_variable.write("broken.toml", "listen = ");
-        let message = by_variable.run(&READ).await.expect_refusal();
-        assert!(message.contains(file), "{message}");
+        assert!(message.contains(file) && !message.contains("hunter2"), "{message}");
+    }
+    let program = program.with("AUDIT_LOGS_CONFIG", "missing.toml");
+    let message = program.run(&READ).await.expect_refusal();
+    assert!(message.contains("missing.toml"), "{message}");
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_type_in_the_file_is_refused_by_name() {
+    let program = Program::on(Engine::Sqlite).await.without("AUDIT_LOGS_BOOTSTRAP_API_KEY");
+    let program = program.without("AUDIT_LOGS_LISTEN");
+    let program = program.without("AUDIT_LOGS_DATABASE_MAX_CONNECTIONS");
+    for (text, name) in [
+        ("listen = 50051", "listen"),
+        ("log_format = 'xml'", "log_format"),
+        ("exports = 3", "exports"),
+        ("[exports]\nretention_days = 'thirty'", "exports.retention_days"),
+        ("[database]\nmax_connections = -1", "database.max_connections"),
+        ("bootstrap_api_key = ['sk_hunter2']", "bootstrap_api_key"),
+    ] {
+        program.write("audit-logs.toml", text);
+        let message = program.run(&READ).await.expect_refusal();
+        assert!(message.contains(name) && message.contains("file"), "{text}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }
 

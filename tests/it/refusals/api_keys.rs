@@ -83,7 +83,7 @@ async fn create_names_each_wrong_field(engine: Engine) {
         (
             "an unknown organization",
             |r| r.organization_ids = vec!["org_0".into(), "nobody".into()],
-            unknown("organization_ids", "ORGANIZATION_NOT_FOUND"),
+            unknown("organization_ids[1]", "ORGANIZATION_NOT_FOUND"),
         ),
     ];
     let name = required_text_rows!(ApiKeysCreateRequest, "name", |r| r.name, 255);
