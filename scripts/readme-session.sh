@@ -3,7 +3,7 @@
 # server, and checks what it prints. The commands are read from the README, so it cannot be wrong.
 # Then exports enough events to see an export's progress while it is written.
 #
-# Needs grpcurl and curl. Uses target/release/audit-logs, which is built if it is not there; the
+# Needs grpcurl and curl. Builds the program in release mode; the
 # server gets a free port and a directory of its own, and both are gone afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -191,7 +191,7 @@ done
 block=$(scripts/readme-block.sh session)
 [[ "$block" == *"$ADDRESS_IN_README"* ]] || fail "the session does not use $ADDRESS_IN_README"
 readonly binary="$PWD/target/release/audit-logs"
-[[ -x "$binary" ]] || cargo build --release --locked
+cargo build --release --locked
 
 scratch=$(mktemp -d)
 trap finish EXIT
