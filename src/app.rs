@@ -135,7 +135,8 @@ impl App {
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
             readiness.set(true).await;
-            let durability = store.durability().await?;
+            // An outage that begins just now is no reason to end.
+            let durability = store.durability().await.unwrap_or_else(|error| error.to_string());
             info!(engine = store.engine().name(), durability, "ready");
             let probe = (store.clone(), readiness.clone(), shutdown.clone());
             workers.spawn(probe_database(probe.0, probe.1, probe.2));

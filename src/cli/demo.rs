@@ -75,7 +75,7 @@ async fn run_server(settings: Settings, arguments: Arguments) -> Result<()> {
         let demo = Demo { url, api_key, organization_id, output: arguments.output };
         let input = arguments.file.map_or(Input::Sample, Input::File);
         let result = demo.run(input).await;
-        keys.revoke_as_operator(ENVIRONMENT, key.id.as_str()).await?;
+        keys.delete_as_operator(&key).await?;
         result
     };
     let (server, summary) = tokio::join!(server, demo);

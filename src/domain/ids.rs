@@ -8,10 +8,14 @@ use ulid::Ulid;
 
 use super::{limits::ORGANIZATION_ID_CHARS, timestamp::Timestamp};
 
-/// Random bits for a ULID made at `at`; one ULID sorts after those of earlier milliseconds.
+/// A ULID that sorts after those of earlier microseconds: the part of `at` below the millisecond
+/// stands in the first 10 of the 80 bits that are otherwise random.
 fn ulid(at: Timestamp, random: &mut impl Rng) -> Ulid {
-    let high = u128::from(random.next_u64());
-    Ulid::from_parts(at.millis(), (high << 64) | u128::from(random.next_u64()))
+    const RANDOM_BITS: u32 = 70;
+    let below_millisecond = u128::from(at.micros().rem_euclid(1_000).unsigned_abs());
+    let high = u128::from(random.next_u64()) << 64;
+    let random = (high | u128::from(random.next_u64())) & ((1 << RANDOM_BITS) - 1);
+    Ulid::from_parts(at.millis(), (below_millisecond << RANDOM_BITS) | random)
 }
 
 macro_rules! identifier {
@@ -111,9 +115,9 @@ mod tests {
     #[test]
     fn ids_sort_by_time() {
         let mut random = rand::rng();
-        let early = EventId::generate(Timestamp::from_micros(1_000_000), &mut random);
-        let late = EventId::generate(Timestamp::from_micros(2_000_000), &mut random);
-        assert!(early < late);
+        let mut at = |micros| EventId::generate(Timestamp::from_micros(micros), &mut random);
+        let early = at(1_000_998);
+        assert!(early < at(1_000_999) && at(1_000_999) < at(1_001_000));
         assert_eq!(early.as_str().len(), "audit_event_".len() + 26);
     }
 

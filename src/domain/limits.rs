@@ -46,9 +46,9 @@ pub const FILTER_VALUES: usize = 100;
 pub const PAGE: u32 = 100;
 /// Page size when none is asked for.
 pub const PAGE_DEFAULT: u32 = 10;
-/// A page of events ends early after this many payload bytes, so that it fits the 4 MiB that gRPC
-/// clients receive by default.
-pub const PAGE_BYTES: usize = 3 * 1_024 * 1_024;
+/// A page ends early after this many bytes of JSON. gRPC clients receive 4 MiB by default, and
+/// protobuf's `Struct` takes up to six times the bytes of the JSON it stands for (a list of digits).
+pub const PAGE_BYTES: usize = 640 * 1_024;
 
 /// Most organizations that a key can be limited to.
 pub const KEY_ORGANIZATIONS: usize = 100;

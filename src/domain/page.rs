@@ -165,6 +165,31 @@ impl<C> PageRequest<C> {
     }
 }
 
+impl<C> PageRequest<C> {
+    /// Ends a page early when its items have more than [`limits::PAGE_BYTES`]; keeps at least one.
+    pub fn bounded<T>(&self, mut page: Page<T>, bytes: impl Fn(&T) -> usize) -> Page<T> {
+        let backwards = matches!(self.cursor, Cursor::Before(_));
+        if backwards {
+            page.items.reverse();
+        }
+        let mut sum: usize = 0;
+        let fit = page.items.iter().take_while(|item| {
+            sum = sum.saturating_add(bytes(item));
+            sum <= limits::PAGE_BYTES
+        });
+        let fit = fit.count().max(1);
+        if fit < page.items.len() {
+            page.items.truncate(fit);
+            // The rest is farther from the cursor.
+            *(if backwards { &mut page.has_before } else { &mut page.has_after }) = true;
+        }
+        if backwards {
+            page.items.reverse();
+        }
+        page
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -235,6 +260,21 @@ mod tests {
         assert_eq!(both.validate().unwrap_err()[0].reason, Reason::Conflict);
         let odd = PageDraft { after: "\0".into(), ..draft() }.validate().unwrap();
         assert_eq!(odd.cursor, Cursor::After(NO_CURSOR.to_owned()));
+    }
+
+    #[test]
+    fn a_page_ends_before_it_is_too_large() {
+        let third = limits::PAGE_BYTES / 3;
+        for (cursor, expected) in [
+            (Cursor::After(0), Page { items: vec![1, 2, 3], has_before: true, has_after: true }),
+            (Cursor::Before(9), Page { items: vec![2, 3, 4], has_before: true, has_after: true }),
+        ] {
+            let request = PageRequest { limit: 9, order: Order::Ascending, cursor };
+            let items = vec![1, 2, 3, 4];
+            let page = Page { items, has_before: true, has_after: true };
+            assert_eq!(request.bounded(page.clone(), |_| third), expected);
+            assert_eq!(request.bounded(page, |_| usize::MAX).items.len(), 1);
+        }
     }
 
     #[test]

@@ -108,11 +108,11 @@ impl ApiKeys {
     /// Makes the first key, unless there is any. It is in the default environment and has every
     /// scope.
     pub async fn first_run(&self) -> Result<Option<KeyValue>> {
-        if self.store.has_api_keys().await? {
-            return Ok(None);
-        }
-        let created = self.create_as_operator(DEFAULT_ENVIRONMENT, all_scopes("first run")).await?;
-        Ok(Some(created.1))
+        let environment = self.environment(DEFAULT_ENVIRONMENT).await?;
+        let value = KeyValue::generate(&mut rand::rng());
+        let key = self.new_key(environment, all_scopes("first run"), Scope::ALL.to_vec(), &value);
+        let made = self.store.insert_first_api_key(&key, value.hash()).await?;
+        Ok(made.then_some(value))
     }
 
     /// The environment with that name; created if need be.
@@ -127,28 +127,35 @@ impl ApiKeys {
 
     async fn insert(
         &self,
-        environment_id: EnvironmentId,
+        environment: EnvironmentId,
         new: NewApiKey,
         scopes: Vec<Scope>,
         value: KeyValue,
     ) -> Result<(ApiKey, KeyValue)> {
+        let key = self.new_key(environment, new, scopes, &value);
+        self.store.insert_api_key(&key, value.hash()).await?;
+        Ok((key, value))
+    }
+
+    fn new_key(
+        &self,
+        environment_id: EnvironmentId,
+        new: NewApiKey,
+        scopes: Vec<Scope>,
+        value: &KeyValue,
+    ) -> ApiKey {
         let created_at = self.clock.now();
-        let key = ApiKey {
+        let organization_ids = new.organization_ids.into_iter();
+        ApiKey {
             id: ApiKeyId::generate(created_at, &mut rand::rng()),
             environment_id,
             name: new.name,
             hint: value.hint().to_owned(),
             scopes,
-            organization_ids: new
-                .organization_ids
-                .into_iter()
-                .map(OrganizationId::from_stored)
-                .collect(),
+            organization_ids: organization_ids.map(OrganizationId::from_stored).collect(),
             created_at,
             revoked_at: None,
-        };
-        self.store.insert_api_key(&key, value.hash()).await?;
-        Ok((key, value))
+        }
     }
 
     /// Lists the keys of the caller's environment.
@@ -186,6 +193,14 @@ impl ApiKeys {
     pub async fn revoke_as_operator(&self, environment: &str, id: &str) -> Result<ApiKey> {
         let environment = self.known_environment(environment).await?;
         self.revoke_in(&environment, id).await
+    }
+
+    /// Deletes a key that was made for one run of a program, so that it does not count as the first
+    /// key of the database.
+    pub async fn delete_as_operator(&self, key: &ApiKey) -> Result<()> {
+        self.store.delete_api_key(&key.environment_id, &key.id).await?;
+        self.auth.forget();
+        Ok(())
     }
 
     async fn revoke_in(&self, environment: &EnvironmentId, id: &str) -> Result<ApiKey> {

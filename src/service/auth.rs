@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::future::Cache;
-
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    remembered::Remembered,
+};
 use crate::{
     domain::{api_key::KeyValue, caller::Caller},
     store::Store,
@@ -19,14 +20,13 @@ const KEYS: u64 = 10_000;
 #[derive(Clone)]
 pub struct Authenticator {
     store: Store,
-    accepted: Cache<[u8; 32], Arc<Caller>>,
+    accepted: Remembered<[u8; 32], Arc<Caller>>,
 }
 
 impl Authenticator {
     /// Keys are looked up in `store`.
     pub fn new(store: Store) -> Self {
-        let accepted = Cache::builder().max_capacity(KEYS).time_to_live(REMEMBERED).build();
-        Self { store, accepted }
+        Self { store, accepted: Remembered::new(KEYS, REMEMBERED) }
     }
 
     /// Recognizes the caller from the value of its `authorization` header.
@@ -43,6 +43,7 @@ impl Authenticator {
         if let Some(caller) = self.accepted.get(&hash).await {
             return Ok(caller);
         }
+        let begun = self.accepted.begin();
         let key = self.store.find_api_key(hash).await?;
         let key = key.filter(|key| key.revoked_at.is_none()).ok_or(Error::KeyRefused)?;
         let caller = Arc::new(Caller {
@@ -51,12 +52,12 @@ impl Authenticator {
             scopes: key.scopes,
             organizations: key.organization_ids,
         });
-        self.accepted.insert(hash, caller.clone()).await;
+        self.accepted.insert(begun, hash, caller.clone()).await;
         Ok(caller)
     }
 
     /// Forgets all remembered keys, so that a revocation counts at once.
     pub fn forget(&self) {
-        self.accepted.invalidate_all();
+        self.accepted.forget();
     }
 }

@@ -169,8 +169,12 @@ impl Exports {
         let mut violations = Violations::default();
         violations.required_text("export_id", id, limits::SHORT_TEXT_CHARS);
         violations.into_result(())?;
+        let unknown = || not_found(Kind::Export, "export_id", id);
         let export = self.store.get_export(caller, &ExportId::from_stored(id)).await?;
-        let export = export.ok_or_else(|| not_found(Kind::Export, "export_id", id))?;
+        let export = export.ok_or_else(unknown)?;
+        // It is gone with its organization.
+        let known = self.organizations.find(caller, export.organization_id.clone()).await?;
+        known.ok_or_else(unknown)?;
         Ok(self.view(export))
     }
 
@@ -262,7 +266,9 @@ impl Exports {
         if !download::is_valid(&export, expires, signature, self.clock.now()) {
             return Err(Error::LinkRefused);
         }
-        if export.state != ExportState::Ready {
+        let Export { environment_id, organization_id, .. } = &export;
+        let organization = self.store.get_organization(environment_id, organization_id).await?;
+        if export.state != ExportState::Ready || organization.is_none() {
             return Err(not_found(Kind::Export, "export_id", id));
         }
         let file = self.links.files.open(&export, range).await.map_err(Error::Files)?;

@@ -7,6 +7,7 @@ pub mod error;
 pub mod events;
 pub mod exports;
 pub mod organizations;
+mod remembered;
 pub mod schemas;
 
 use std::sync::Arc;

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::future::Cache;
-
 use super::{
     Rules,
     error::{Error, Kind, Result},
-    not_found, require, unknown_cursor,
+    not_found,
+    remembered::Remembered,
+    require, unknown_cursor,
 };
 use crate::{
     domain::{
@@ -36,7 +36,7 @@ pub struct Organizations {
     store: Store,
     clock: Arc<dyn Clock>,
     rules: Rules,
-    known: Cache<(EnvironmentId, OrganizationId), ()>,
+    known: Remembered<(EnvironmentId, OrganizationId), ()>,
 }
 
 /// Checks the form of an organization id in the field `field`.
@@ -52,8 +52,7 @@ pub fn check_id(field: &str, id: &str, violations: &mut Violations) {
 impl Organizations {
     /// Organizations are kept in `store`.
     pub fn new(store: Store, clock: Arc<dyn Clock>, rules: Rules) -> Self {
-        let known = Cache::builder().max_capacity(ORGANIZATIONS).time_to_live(REMEMBERED).build();
-        Self { store, clock, rules, known }
+        Self { store, clock, rules, known: Remembered::new(ORGANIZATIONS, REMEMBERED) }
     }
 
     /// The organization with that id as the caller's, if it is.
@@ -67,16 +66,17 @@ impl Organizations {
     }
 
     /// The same for a well-formed id; `None` if there is no such organization.
-    async fn find(&self, caller: &Caller, id: OrganizationId) -> Result<Option<Tenant>> {
+    pub(super) async fn find(&self, caller: &Caller, id: OrganizationId) -> Result<Option<Tenant>> {
         if !caller.can_see(&id) {
             return Ok(None);
         }
         let key = (caller.environment.clone(), id);
         if self.known.get(&key).await.is_none() {
+            let begun = self.known.begin();
             if self.store.get_organization(&key.0, &key.1).await?.is_none() {
                 return Ok(None);
             }
-            self.known.insert(key.clone(), ()).await;
+            self.known.insert(begun, key.clone(), ()).await;
         }
         Ok(Some(Tenant { environment: key.0, organization: key.1 }))
     }
@@ -182,7 +182,7 @@ impl Organizations {
         require(caller, Scope::Organizations)?;
         let tenant = self.tenant(caller, id).await?;
         let deleted = self.store.delete_organization(&tenant, self.clock.now()).await?;
-        self.known.invalidate(&(tenant.environment, tenant.organization)).await;
+        self.known.forget();
         if deleted { Ok(()) } else { Err(not_found(Kind::Organization, "organization_id", id)) }
     }
 

@@ -1,7 +1,8 @@
 //! Actions and the versions of their schemas.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
+    QuerySelect, Set,
 };
 
 use super::{
@@ -113,18 +114,25 @@ impl Store {
         request: &PageRequest,
     ) -> Result<Page<(ActionCursor, Action)>> {
         let query = action::scoped(environment);
-        let page = read_page(self.reader(), query, action::Column::Cursor, request).await?;
-        let names = page.items.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
-        let newest = action_schema::scoped(environment)
-            .filter(action_schema::Column::ActionName.is_in(names))
-            .all(self.reader())
-            .await?;
+        let page = read_page(self.reader(), query, action::Column::Cursor, request, |_| 0).await?;
+        let newest = page.items.iter().map(|row| {
+            Condition::all()
+                .add(action_schema::Column::ActionName.eq(row.name.as_str()))
+                .add(action_schema::Column::Version.eq(row.latest_version))
+        });
+        let any = newest.fold(Condition::any(), Condition::add);
+        let newest = if any.is_empty() {
+            Vec::new()
+        } else {
+            action_schema::scoped(environment).filter(any).all(self.reader()).await?
+        };
+        let newest_of =
+            |row: &action::Model| newest.iter().find(|schema| schema.action_name == row.name);
+        let bytes = |row: &action::Model| newest_of(row).map_or(0, |new| new.definition.len());
+        let page = request.bounded(page, bytes);
         page.try_map(|row| {
-            let is_newest = |schema: &&action_schema::Model| {
-                schema.action_name == row.name && schema.version == row.latest_version
-            };
-            let newest = newest.iter().find(is_newest);
-            let newest = newest.ok_or(StoreError::inconsistent("actions", "latest_version"))?;
+            let newest =
+                newest_of(&row).ok_or(StoreError::inconsistent("actions", "latest_version"))?;
             let created_at = Timestamp::from_micros(row.created_at);
             let action = Action { name: row.name, schema: schema(newest)?, created_at };
             Ok((ActionCursor::from_stored(row.cursor), action))
@@ -142,8 +150,9 @@ impl Store {
             action_schema::scoped(environment).filter(action_schema::Column::ActionName.eq(action));
         let request =
             request.clone().map_cursor(|version| Ok::<_, StoreError>(i64::from(version)))?;
-        let page =
-            read_page(self.reader(), query, action_schema::Column::Version, &request).await?;
+        let size = |row: &action_schema::Model| row.definition.len();
+        let version = action_schema::Column::Version;
+        let page = read_page(self.reader(), query, version, &request, size).await?;
         page.try_map(|row| schema(&row))
     }
 }

@@ -46,30 +46,22 @@ impl Store {
         Ok(EnvironmentId::from_stored(row.id))
     }
 
-    /// Whether any key was ever made, in any environment.
-    pub async fn has_api_keys(&self) -> Result<bool> {
-        Ok(api_key::Entity::find().count(self.writer()).await? > 0)
-    }
-
     /// Stores a key. [`StoreError::Duplicate`] if its value is taken.
     pub async fn insert_api_key(&self, key: &ApiKey, value_hash: [u8; 32]) -> Result<()> {
-        let inconsistent = |_| StoreError::inconsistent("api_keys", "scopes");
-        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-        let row = api_key::ActiveModel {
-            id: Set(key.id.as_str().to_owned()),
-            environment_id: Set(key.environment_id.as_str().to_owned()),
-            name: Set(key.name.clone()),
-            value_hash: Set(value_hash.to_vec()),
-            hint: Set(key.hint.clone()),
-            scopes: Set(serde_json::to_string(&scopes).map_err(inconsistent)?),
-            organization_ids: Set(
-                serde_json::to_string(&key.organization_ids).map_err(inconsistent)?
-            ),
-            created_at: Set(key.created_at.micros()),
-            revoked_at: Set(key.revoked_at.map(Timestamp::micros)),
-        };
-        row.insert(self.writer()).await?;
+        row(key, value_hash)?.insert(self.writer()).await?;
         Ok(())
+    }
+
+    /// Stores a key unless any was ever made, in whatever environment; returns whether it did. Of
+    /// replicas that start together one does.
+    pub async fn insert_first_api_key(&self, key: &ApiKey, value_hash: [u8; 32]) -> Result<bool> {
+        let transaction = self.begin_alone().await?;
+        if api_key::Entity::find().count(&transaction).await? > 0 {
+            return Ok(false);
+        }
+        row(key, value_hash)?.insert(&transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The key whose value has that hash, in whatever environment: the value is the credential.
@@ -96,8 +88,21 @@ impl Store {
         request: &PageRequest,
     ) -> Result<Page<ApiKey>> {
         let query = api_key::scoped(environment);
-        let page = read_page(self.reader(), query, api_key::Column::Id, request).await?;
+        let page = read_page(self.reader(), query, api_key::Column::Id, request, |row| {
+            row.organization_ids.len()
+        })
+        .await?;
         page.try_map(domain)
+    }
+
+    /// Deletes a key, as if it had never been.
+    pub async fn delete_api_key(&self, environment: &EnvironmentId, id: &ApiKeyId) -> Result<()> {
+        api_key::Entity::delete_many()
+            .filter(api_key::Column::Id.eq(id.as_str()))
+            .filter(api_key::Column::EnvironmentId.eq(environment.as_str()))
+            .exec(self.writer())
+            .await?;
+        Ok(())
     }
 
     /// Revokes a key, unless it is already. Returns false if there is none.
@@ -116,6 +121,23 @@ impl Store {
             .filter(api_key::Column::EnvironmentId.eq(environment.as_str()));
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
+}
+
+fn row(key: &ApiKey, value_hash: [u8; 32]) -> Result<api_key::ActiveModel> {
+    let inconsistent = |_| StoreError::inconsistent("api_keys", "scopes");
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let organization_ids = serde_json::to_string(&key.organization_ids).map_err(inconsistent)?;
+    Ok(api_key::ActiveModel {
+        id: Set(key.id.as_str().to_owned()),
+        environment_id: Set(key.environment_id.as_str().to_owned()),
+        name: Set(key.name.clone()),
+        value_hash: Set(value_hash.to_vec()),
+        hint: Set(key.hint.clone()),
+        scopes: Set(serde_json::to_string(&scopes).map_err(inconsistent)?),
+        organization_ids: Set(organization_ids),
+        created_at: Set(key.created_at.micros()),
+        revoked_at: Set(key.revoked_at.map(Timestamp::micros)),
+    })
 }
 
 fn domain(row: api_key::Model) -> Result<ApiKey> {

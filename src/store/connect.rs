@@ -31,8 +31,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// wait for more than that (such as `remote_apply`) stay.
 const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                                  WHERE current_setting('synchronous_commit') = 'off'";
-/// Key of the advisory lock that one migrating replica holds: "auditlog" in ASCII.
-const MIGRATION_LOCK: i64 = 0x6175_6469_746c_6f67;
 
 impl Store {
     /// Makes the pools. PostgreSQL is not contacted yet; a SQLite file is created if need be.
@@ -73,12 +71,7 @@ impl Store {
 
     /// Brings the schema up to date. Safe when several replicas do it at once.
     pub async fn migrate(&self) -> Result<()> {
-        // On SQLite the write lock that this takes is enough.
-        let transaction = self.begin().await?;
-        if self.engine == Engine::Postgres {
-            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-            transaction.execute_unprepared(&lock).await?;
-        }
+        let transaction = self.begin_alone().await?;
         Migrator::up(&transaction, None).await?;
         Ok(transaction.commit().await?)
     }

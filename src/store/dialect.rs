@@ -102,6 +102,15 @@ impl Engine {
         }
     }
 
+    /// Statement that keeps a transaction alone in the deployment with those that say it too, by an
+    /// advisory lock whose key is "auditlog" in ASCII. SQLite's write lock needs no statement.
+    pub(super) const fn be_alone(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT pg_advisory_xact_lock(x'61756469746c6f67'::bigint)"),
+        }
+    }
+
     /// Clause that locks the selected rows. SQLite's immediate transaction is the lock there.
     pub(super) const fn for_update(self) -> &'static str {
         match self {

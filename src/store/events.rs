@@ -1,14 +1,13 @@
 //! Reading events back, one or a page.
 
-use futures::TryStreamExt;
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, Select};
 
 use super::{
     Engine, Result, Store, StoreError,
     append::{fixed, separated},
     entity::{event, log_head},
     from_column,
-    paging::from_cursor,
+    paging::read_page,
     to_column,
 };
 use crate::domain::{
@@ -16,7 +15,6 @@ use crate::domain::{
     event::{EventRecord, LoggedEvent},
     filter::{EventFilter, EventRange},
     ids::EventId,
-    limits::PAGE_BYTES,
     page::{Page, PageRequest},
 };
 
@@ -33,8 +31,7 @@ impl Store {
         query.one(self.reader()).await?.map(record).transpose()
     }
 
-    /// A page of events in the order of their log. It ends early when their payloads exceed
-    /// [`PAGE_BYTES`].
+    /// A page of events in the order of their log. It ends early when they are large.
     pub async fn list_events(
         &self,
         tenant: &Tenant,
@@ -45,19 +42,9 @@ impl Store {
         let query =
             event::scoped(&tenant.organization).filter(matching(self.engine, filter, range));
         let request = request.clone().map_cursor(|at| Ok::<_, StoreError>(to_column(at)))?;
-        let query = from_cursor(query, event::Column::Sequence, &request);
-        let limit = request.limit as usize;
-        let mut rows = query.limit(u64::from(request.limit) + 1).stream(self.reader()).await?;
-        let (mut records, mut bytes, mut more) = (Vec::new(), 0, false);
-        while let Some(row) = rows.try_next().await? {
-            bytes += row.payload.len();
-            if records.len() == limit || (bytes > PAGE_BYTES && !records.is_empty()) {
-                more = true;
-                break;
-            }
-            records.push(record(row)?);
-        }
-        Ok(request.page(records, more))
+        let size = |row: &event::Model| row.payload.len();
+        let page = read_page(self.reader(), query, event::Column::Sequence, &request, size).await?;
+        page.try_map(record)
     }
 }
 

@@ -1,12 +1,18 @@
 //! Export jobs and the leases under which workers write them.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    UpdateMany,
+    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Set, UpdateMany,
     sea_query::{Expr, LockBehavior, LockType},
 };
 
-use super::{Result, Store, StoreError, entity::export, from_column, paging::read_page, to_column};
+use super::{
+    Result, Store, StoreError,
+    entity::{export, organization},
+    from_column,
+    paging::read_page,
+    to_column,
+};
 use crate::domain::{
     caller::Caller,
     export::{Export, ExportProgress, ExportState},
@@ -65,14 +71,21 @@ impl Store {
         organization: Option<&OrganizationId>,
         request: &PageRequest,
     ) -> Result<Page<Export>> {
-        let mut query = export::scoped(&caller.environment);
+        // The exports of a deleted organization are gone with it.
+        let present = organization::scoped(&caller.environment)
+            .select_only()
+            .column(organization::Column::Id)
+            .filter(organization::Column::DeletedAt.is_null());
+        let mut query = export::scoped(&caller.environment)
+            .filter(export::Column::OrganizationId.in_subquery(present.into_query()));
         if let Some(organization) = organization {
             query = query.filter(export::Column::OrganizationId.eq(organization.as_str()));
         } else if !caller.organizations.is_empty() {
             let visible = caller.organizations.iter().map(OrganizationId::as_str);
             query = query.filter(export::Column::OrganizationId.is_in(visible));
         }
-        let page = read_page(self.reader(), query, export::Column::Id, request).await?;
+        let size = |row: &export::Model| row.filter.len();
+        let page = read_page(self.reader(), query, export::Column::Id, request, size).await?;
         page.try_map(domain)
     }
 

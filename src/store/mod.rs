@@ -16,8 +16,8 @@ mod paging;
 mod read;
 
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 
 pub use self::{
@@ -56,6 +56,16 @@ impl Store {
             ..Default::default()
         };
         Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Begins a transaction that no other replica's of this kind runs beside: for what must happen
+    /// once in the deployment.
+    async fn begin_alone(&self) -> Result<DatabaseTransaction> {
+        let transaction = self.begin().await?;
+        if let Some(lock) = self.engine.be_alone() {
+            transaction.execute_unprepared(lock).await?;
+        }
+        Ok(transaction)
     }
 }
 

@@ -94,7 +94,8 @@ impl Store {
         request: &PageRequest,
     ) -> Result<Page<Organization>> {
         let query = visible(caller).filter(organization::Column::DeletedAt.is_null());
-        let page = read_page(self.reader(), query, organization::Column::Cursor, request).await?;
+        let page =
+            read_page(self.reader(), query, organization::Column::Cursor, request, |_| 0).await?;
         page.try_map(domain)
     }
 

@@ -49,9 +49,9 @@ async fn the_sample_goes_in_and_comes_out(engine: Engine) {
     assert_eq!(program.files_in("."), ["audit-logs-demo.csv", "tmp"]);
     assert_eq!(program.files_in("tmp"), [""; 0]);
     if engine == Engine::Postgres {
-        // The database stays, so its key must not work any more.
+        // The database stays, so its key must not.
         let keys = program.run(&["keys", "list", "--environment", "demo"]).await.expect_success();
-        assert!(keys.contains("revoked") && !keys.contains("active"), "{keys}");
+        assert!(!keys.contains("api_key_"), "{keys}");
     }
     // Once more, into another organization.
     program.run(&["demo", "--output", "again.csv"]).await.expect_success();
@@ -77,8 +77,9 @@ async fn a_data_directory_that_was_named_is_kept() {
     // A service over the same directory goes on from there.
     let program = program.with("AUDIT_LOGS_DATA_DIR", "mine");
     program.serve().await.stop().await.expect_success();
+    // The demo's key is gone: it would otherwise count as the first key of the database.
     let keys = program.run(&["keys", "list", "--environment", "demo"]).await.expect_success();
-    assert!(keys.contains("revoked") && !keys.contains("active"), "{keys}");
+    assert!(!keys.contains("api_key_"), "{keys}");
 }
 
 #[tokio::test]

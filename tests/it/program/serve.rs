@@ -174,3 +174,19 @@ async fn the_service_can_wait_for_its_database() {
     process.signal("TERM");
     process.outcome().await.expect_success();
 }
+
+#[tokio::test]
+async fn replicas_that_start_together_make_one_key() {
+    if !is_available() {
+        return;
+    }
+    let program = Program::on_nothing(Engine::Postgres).await;
+    program.run(&["migrate"]).await.expect_success();
+    let serve = || program.serve();
+    let servers = tokio::join!(serve(), serve(), serve(), serve());
+    let mut printed = String::new();
+    for server in [servers.0, servers.1, servers.2, servers.3] {
+        printed += &server.stop().await.expect_success();
+    }
+    assert_eq!(keys_in(&printed).len(), 1, "{printed}");
+}

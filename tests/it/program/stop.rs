@@ -2,13 +2,13 @@
 
 use audit_logs::proto::v1::{CreateExportRequest, ExportState, GetExportRequest};
 use futures::StreamExt;
-use sea_orm::{ConnectionTrait, Database, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::process::Program;
+use super::process::{Program, Server};
 use crate::support::{
     Engine, Refusal, at, create_event, on_every_engine, postgres::is_available, schema_for, until,
 };
@@ -118,37 +118,67 @@ async fn an_idle_connection_is_no_reason_to_wait(engine: Engine) {
     drop((client, silent));
 }
 
+/// Whether a session of the server waits for a lock that this one holds.
+async fn somebody_waits(database: &DatabaseConnection) -> bool {
+    let waiting = "SELECT 1 FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let statement = Statement::from_string(database.get_database_backend(), waiting);
+    database.query_one_raw(statement).await.unwrap().is_some()
+}
+
+/// A server on PostgreSQL with one event of acme, and a connection of our own to its database.
+async fn server_and_database() -> (Program, Server, DatabaseConnection) {
+    let program = Program::on(Engine::Postgres).await;
+    let server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let database = Database::connect(program.database_url()).await.unwrap();
+    (program, server, database)
+}
+
 /// Somebody holds a lock that the export worker waits for; the service ends before that wait does.
 #[tokio::test]
 async fn a_statement_that_hangs_does_not_hold_the_service_up() {
     if !is_available() {
         return;
     }
-    let program = Program::on(Engine::Postgres).await;
-    let mut server = program.serve().await;
-    let mut client = server.client().await;
-    client.create_action_schema(schema_for("doc.read")).await.unwrap();
-    client.create_event(create_event("acme", "doc.read")).await.unwrap();
-    let database = Database::connect(program.database_url()).await.unwrap();
+    let (_program, mut server, database) = server_and_database().await;
     let lock = database.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    client.create_export(everything_of_acme()).await.unwrap();
-    let somebody_waits = async || {
-        let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass";
-        let statement = Statement::from_string(database.get_database_backend(), waiting);
-        database.query_one_raw(statement).await.unwrap()
-    };
-    until("the worker waits for the lock", somebody_waits).await;
+    server.client().await.create_export(everything_of_acme()).await.unwrap();
+    until("the worker waits for the lock", async || somebody_waits(&database).await.then_some(()))
+        .await;
 
     server.process.signal("TERM");
     let ended_first = until("the service or the statement ends", async || {
         let ended = server.process.exit().is_some();
         // PostgreSQL does not notice that nobody will take the answer.
-        let waits = somebody_waits().await.is_some();
+        let waits = somebody_waits(&database).await;
         (ended || !waits).then_some(waits)
     })
     .await;
     assert!(ended_first, "the service waited for the statement: {}", server.process.stderr.text());
     server.process.outcome().await.expect_success();
     lock.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_under_way_is_brought_to_its_end() {
+    if !is_available() {
+        return;
+    }
+    let (_program, server, database) = server_and_database().await;
+    let lock = database.begin().await.unwrap();
+    lock.execute_unprepared("SELECT 1 FROM log_heads FOR UPDATE").await.unwrap();
+    let mut client = server.client().await;
+    let call =
+        tokio::spawn(async move { client.create_event(create_event("acme", "doc.read")).await });
+    until("the event waits for its log", async || somebody_waits(&database).await.then_some(()))
+        .await;
+    server.process.signal("TERM");
+    until("the server stops to listen", async || reqwest::get(&server.url).await.err()).await;
+    lock.rollback().await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().into_inner().sequence, 1);
+    server.process.outcome().await.expect_success();
 }

@@ -12,6 +12,8 @@ mod metadata;
 mod organizations;
 mod wire;
 
+pub use self::actions::object;
+
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
