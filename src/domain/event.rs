@@ -11,31 +11,15 @@ use super::{
 /// Further facts: strings, numbers and booleans by key.
 pub type Metadata = Map<String, Value>;
 
-/// Who did it.
+/// Who did it, or what it was done to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Actor {
+pub struct Party {
     /// Id in the caller's system.
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Kind of actor.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Further facts.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub metadata: Metadata,
-}
-
-/// What it was done to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Target {
-    /// Id in the caller's system.
-    pub id: String,
-    /// Display name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Kind of target.
+    /// Kind, such as `user` or `document`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Further facts.
@@ -63,9 +47,9 @@ pub struct Event {
     /// When it happened.
     pub occurred_at: Timestamp,
     /// Who did it.
-    pub actor: Actor,
+    pub actor: Party,
     /// What it was done to.
-    pub targets: Vec<Target>,
+    pub targets: Vec<Party>,
     /// From where.
     pub context: Context,
     /// Further facts.
@@ -120,7 +104,7 @@ mod tests {
                 action: "report.downloaded".into(),
                 version: 2,
                 occurred_at: Timestamp::from_micros(1_600_000_000_250_000),
-                actor: Actor {
+                actor: Party {
                     id: "usr_88".into(),
                     name: None,
                     kind: "user".into(),

@@ -4,13 +4,13 @@
 use serde_json::{Map, Value};
 
 use super::{
-    event::{Actor, Context, Event, Metadata, Target},
+    event::{Context, Event, Metadata, Party},
     limits,
     timestamp::Timestamp,
     violation::{Reason, Violation, Violations, longer_than},
 };
 
-/// An actor or a target as sent. Empty text means absent.
+/// An actor or a target as sent; an empty name means absent.
 #[derive(Debug, Default, Clone)]
 pub struct PartyDraft {
     /// Id in the caller's system.
@@ -111,12 +111,7 @@ impl EventDraft {
             action: self.action,
             version,
             occurred_at,
-            actor: Actor {
-                id: actor.id,
-                name: actor.name,
-                kind: actor.kind,
-                metadata: actor.metadata,
-            },
+            actor,
             targets,
             context,
             metadata,
@@ -159,25 +154,16 @@ fn check_occurred_at(
     Some(instant)
 }
 
-fn check_targets(targets: Vec<PartyDraft>, violations: &mut Violations) -> Vec<Target> {
+fn check_targets(targets: Vec<PartyDraft>, violations: &mut Violations) -> Vec<Party> {
     if targets.len() > limits::TARGETS {
         let description = format!("event.targets must have at most {} entries", limits::TARGETS);
         violations.add("event.targets", Reason::TooMany, description);
         return Vec::new();
     }
     let numbered = targets.into_iter().enumerate();
-    let checked = numbered.map(|(index, target)| {
-        let party = check_party(&format!("event.targets[{index}]"), target, violations);
-        Target { id: party.id, name: party.name, kind: party.kind, metadata: party.metadata }
-    });
+    let checked = numbered
+        .map(|(index, target)| check_party(&format!("event.targets[{index}]"), target, violations));
     checked.collect()
-}
-
-struct Party {
-    id: String,
-    kind: String,
-    name: Option<String>,
-    metadata: Metadata,
 }
 
 fn check_party(path: &str, party: PartyDraft, violations: &mut Violations) -> Party {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     action_schema::SchemaDefinition,
-    event::{Event, Metadata, Target},
+    event::{Event, Metadata, Party},
     json_schema,
     violation::{Reason, Violation, Violations},
 };
@@ -62,7 +62,7 @@ impl CompiledSchema {
         found.into_found()
     }
 
-    fn check_targets(&self, targets: &[Target], rule: TargetRule, found: &mut Violations) {
+    fn check_targets(&self, targets: &[Party], rule: TargetRule, found: &mut Violations) {
         for declared in &self.targets {
             declared.check(targets, rule, found);
         }
@@ -79,7 +79,7 @@ impl CompiledSchema {
 }
 
 impl CompiledTarget {
-    fn check(&self, targets: &[Target], rule: TargetRule, found: &mut Violations) {
+    fn check(&self, targets: &[Party], rule: TargetRule, found: &mut Violations) {
         let of_kind = || targets.iter().enumerate().filter(|(_, target)| target.kind == self.kind);
         if of_kind().next().is_none() {
             let description =
@@ -88,7 +88,7 @@ impl CompiledTarget {
             return;
         }
         let Some(schema) = &self.metadata else { return };
-        let fits = |target: &Target| schema.is_valid(&Value::Object(target.metadata.clone()));
+        let fits = |target: &Party| schema.is_valid(&Value::Object(target.metadata.clone()));
         if rule == TargetRule::Contains && of_kind().any(|(_, target)| fits(target)) {
             return;
         }
@@ -121,13 +121,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{
-        event::{Actor, Context},
-        timestamp::Timestamp,
-    };
+    use crate::domain::{event::Context, timestamp::Timestamp};
 
     fn event(targets: &[(&str, Value)]) -> Event {
-        let target = |(kind, metadata): &(&str, Value)| Target {
+        let target = |(kind, metadata): &(&str, Value)| Party {
             id: "1".into(),
             name: None,
             kind: (*kind).into(),
@@ -137,7 +134,7 @@ mod tests {
             action: "a".into(),
             version: 1,
             occurred_at: Timestamp::from_micros(0),
-            actor: Actor {
+            actor: Party {
                 id: "1".into(),
                 name: None,
                 kind: "user".into(),
