@@ -3,6 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use futures::StreamExt;
 use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -30,6 +31,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 const WORKERS_END: Duration = Duration::from_secs(5);
 /// How long the database may take to close.
 const DATABASE_CLOSE: Duration = Duration::from_secs(2);
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_CONCURRENT_STREAMS: u32 = 1_024;
 
@@ -173,9 +176,14 @@ impl App {
 }
 
 async fn serve(listener: TcpListener, routes: Routes, drain: CancellationToken) -> Result<()> {
-    let incoming = tokio_stream::StreamExt::map(TcpListenerStream::new(listener), |connection| {
-        // Small answers must not wait for a full segment.
-        connection.inspect(|stream| _ = stream.set_nodelay(true))
+    let incoming = TcpListenerStream::new(listener).then(|connection| async {
+        match &connection {
+            // Small answers must not wait for a full segment.
+            Ok(stream) => _ = stream.set_nodelay(true),
+            // Out of file descriptors, most likely: trying again at once would only burn the CPU.
+            Err(_) => tokio::time::sleep(ACCEPT_REST).await,
+        }
+        connection
     });
     Server::builder()
         .accept_http1(true)
@@ -223,7 +231,7 @@ async fn prepare_database(
     }
     if let Some(value) = &settings.bootstrap_api_key {
         let value = KeyValue::from_operator(value.reveal()).context("bootstrap_api_key is weak")?;
-        services.api_keys.bootstrap(value).await?;
+        services.api_keys.bootstrap(value).await.context("bootstrap_api_key")?;
         return Ok(None);
     }
     Ok(services.api_keys.first_run().await?)

@@ -73,6 +73,13 @@ impl SchemaDefinition {
     pub fn validate(self, action_name: &str) -> Result<Self, Vec<Violation>> {
         let mut violations = Violations::default();
         check_action_name("action_name", action_name, &mut violations);
+        // First what bounds the cost of the rest.
+        if self.patterns() > limits::SCHEMA_PATTERNS {
+            let most = limits::SCHEMA_PATTERNS;
+            let description = format!("a schema must have at most {most} patterns");
+            violations.add("targets", Reason::TooMany, description);
+            return Err(violations.into_found());
+        }
         self.check_targets(&mut violations);
         if let Some(schema) = self.actor.as_ref().and_then(|actor| actor.metadata.as_ref()) {
             check_metadata_schema("actor.metadata", schema, &mut violations);
@@ -86,6 +93,14 @@ impl SchemaDefinition {
             violations.add("targets", Reason::TooLarge, description);
         }
         violations.into_result(self)
+    }
+
+    /// How many regular expressions the definition has.
+    pub fn patterns(&self) -> usize {
+        let targets = self.targets.iter().map(|target| target.metadata.as_ref());
+        let actor = self.actor.as_ref().map(|actor| actor.metadata.as_ref());
+        let all = targets.chain(actor).chain([self.metadata.as_ref()]);
+        all.flatten().map(json_schema::patterns).sum()
     }
 
     fn check_targets(&self, violations: &mut Violations) {
@@ -203,6 +218,20 @@ mod tests {
         assert_ne!(print(&property(json!({}))), print(&json!({"targets": []})));
         assert_ne!(print(&property(json!({}))), print(&property(json!({"type": "object"}))));
         assert_ne!(print(&property(json!({"const": null}))), print(&property(json!({}))));
+    }
+
+    #[test]
+    fn patterns_are_bounded_in_number_and_size() {
+        let with = |count: usize, pattern: &str| {
+            let properties: Map<String, Value> = (0..count)
+                .map(|n| (format!("p{n}"), json!({"pattern": format!("{pattern}{n}")})))
+                .collect();
+            definition(json!({"targets": [{"type": "a"}], "metadata": {"properties": properties}}))
+        };
+        assert!(with(32, "^[a-z0-9-]{1,64}").validate("a").is_ok());
+        assert_eq!(with(33, "a").validate("a").unwrap_err()[0].reason, Reason::TooMany);
+        let large = with(1, r"\p{L}{198}").validate("a").unwrap_err();
+        assert_eq!((&*large[0].field, large[0].reason), ("metadata", Reason::InvalidSchema));
     }
 
     #[test]

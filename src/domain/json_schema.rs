@@ -30,6 +30,8 @@ const ANNOTATIONS: [&str; 6] =
     ["$schema", "$comment", "title", "description", "default", "examples"];
 /// Types that a schema may name.
 const TYPES: [&str; 6] = ["object", "string", "number", "integer", "boolean", "null"];
+/// Most bytes that a regular expression may take when it is compiled.
+const PATTERN_COMPILED: usize = 256 * 1_024;
 /// Longest regular expression, in bytes.
 const PATTERN_BYTES: usize = 1_024;
 
@@ -53,10 +55,21 @@ pub fn compile(schema: &Value) -> Result<Validator, String> {
     jsonschema::options()
         .with_draft(Draft::Draft202012)
         // Linear time: a caller's pattern must not be able to stall the service.
-        .with_pattern_options(PatternOptions::regex())
+        .with_pattern_options(
+            PatternOptions::regex().size_limit(PATTERN_COMPILED).dfa_size_limit(PATTERN_COMPILED),
+        )
         .offline()
         .build(schema)
         .map_err(|error| format!("not a valid JSON Schema: {}", error.masked()))
+}
+
+/// How many regular expressions a schema has.
+pub fn patterns(schema: &Map<String, Value>) -> usize {
+    let inner = |value: &Value| value.as_object().map_or(0, patterns);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    usize::from(schema.get("pattern").is_some_and(Value::is_string))
+        + properties.map_or(0, |properties| properties.values().map(inner).sum())
+        + schema.get("additionalProperties").map_or(0, inner)
 }
 
 fn check_object(path: &str, schema: &Map<String, Value>, depth: usize, found: &mut Violations) {

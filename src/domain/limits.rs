@@ -37,6 +37,8 @@ pub const FUTURE_DAYS: i64 = 366;
 pub const SCHEMA_TARGETS: usize = 50;
 /// Largest schema, in bytes of canonical JSON.
 pub const SCHEMA_BYTES: usize = 64 * 1_024;
+/// Most regular expressions of one schema: each takes memory as long as the schema is in use.
+pub const SCHEMA_PATTERNS: usize = 32;
 /// Deepest nesting of a JSON Schema; metadata is flat, so two levels would do.
 pub const SCHEMA_DEPTH: usize = 8;
 

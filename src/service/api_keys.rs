@@ -80,7 +80,12 @@ impl ApiKeys {
         new: NewApiKey,
     ) -> Result<(ApiKey, KeyValue)> {
         let scopes = check(&new)?;
-        let environment = self.environment(environment).await?;
+        // An organization that exists has an environment that exists.
+        let environment = if new.organization_ids.is_empty() {
+            self.environment(environment).await?
+        } else {
+            self.known_environment(environment).await?
+        };
         for (index, id) in new.organization_ids.iter().enumerate() {
             let id = OrganizationId::from_stored(id);
             if self.store.get_organization(&environment, &id).await?.is_none() {
@@ -94,8 +99,10 @@ impl ApiKeys {
 
     /// Makes sure that the default environment has a key with that value and every scope.
     pub async fn bootstrap(&self, value: KeyValue) -> Result<()> {
-        if self.store.find_api_key(value.hash()).await?.is_some() {
-            return Ok(());
+        match self.store.find_api_key(value.hash()).await? {
+            Some(key) if key.revoked_at.is_some() => return Err(Error::KeyRefused),
+            Some(_) => return Ok(()),
+            None => {}
         }
         let environment = self.environment(DEFAULT_ENVIRONMENT).await?;
         match self.insert(environment, all_scopes("bootstrap"), Scope::ALL.to_vec(), value).await {

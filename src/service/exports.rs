@@ -35,7 +35,7 @@ use crate::{
 
 /// How often a watched export is looked up in the database, in case another replica writes it.
 const LOOK_UP: Duration = Duration::from_secs(1);
-/// States of exports on this replica that a watcher may be behind.
+/// Changes of exports on this replica that a watcher may be behind.
 const UPDATES: usize = 256;
 
 /// Manages exports.
@@ -52,21 +52,21 @@ pub struct Exports {
 /// Tells watchers on this replica what its worker does, and the worker that there is work.
 #[derive(Clone)]
 pub struct ExportUpdates {
-    sender: broadcast::Sender<Export>,
+    changed: broadcast::Sender<ExportId>,
     waiting: Arc<tokio::sync::Notify>,
 }
 
 impl Default for ExportUpdates {
     fn default() -> Self {
-        Self { sender: broadcast::channel(UPDATES).0, waiting: Arc::default() }
+        Self { changed: broadcast::channel(UPDATES).0, waiting: Arc::default() }
     }
 }
 
 impl ExportUpdates {
     /// Tells that an export changed.
-    pub fn publish(&self, export: &Export) {
+    pub fn publish(&self, id: &ExportId) {
         // Fails when nobody watches, which is fine.
-        let _ = self.sender.send(export.clone());
+        let _ = self.changed.send(id.clone());
     }
 
     /// Returns when a job was created on this replica since the last call.
@@ -187,14 +187,12 @@ impl Exports {
         let exports = self.clone();
         try_stream! {
             // Before the first look, so that no change falls between the two.
-            let mut updates = exports.updates.sender.subscribe();
+            let mut updates = exports.updates.changed.subscribe();
             let mut seen = exports.get(&caller, &id).await?;
             yield seen.clone();
             while seen.export.state == ExportState::Pending {
                 let next = exports.next_look(&mut updates, &caller, &id).await?;
-                // An update that was under way before the first look is not news.
-                let news = next.export.updated_at >= seen.export.updated_at;
-                if news && next.export != seen.export {
+                if next.export != seen.export {
                     yield next.clone();
                     seen = next;
                 }
@@ -205,7 +203,7 @@ impl Exports {
     /// Waits until the export may have changed and looks at it.
     async fn next_look(
         &self,
-        updates: &mut broadcast::Receiver<Export>,
+        updates: &mut broadcast::Receiver<ExportId>,
         caller: &Caller,
         id: &str,
     ) -> Result<ExportView> {
@@ -217,10 +215,9 @@ impl Exports {
                     return Err(Error::Unavailable("shutting down; call again"));
                 }
                 update = updates.recv() => match update {
-                    Ok(export) if export.id.as_str() == id => return Ok(self.view(export)),
-                    Ok(_) => {}
-                    // Too far behind to tell what was missed.
-                    Err(_) => return self.get(caller, id).await,
+                    Ok(changed) if changed.as_str() != id => {}
+                    // It changed, or this watcher is too far behind to know.
+                    _ => return self.get(caller, id).await,
                 },
                 () = &mut look_up => return self.get(caller, id).await,
             }

@@ -109,6 +109,12 @@ impl Organizations {
             EventTenant::New(tenant) => tenant,
         };
         let Tenant { environment, organization } = &tenant;
+        let key = (environment.clone(), organization.clone());
+        // An earlier event of the same batch may have done it.
+        if self.known.get(&key).await.is_some() {
+            return Ok(tenant);
+        }
+        let begun = self.known.begin();
         let new = self.new_organization(organization.clone(), organization.to_string());
         if !self.store.insert_organization(environment, &new).await?
             && self.store.get_organization(environment, organization).await?.is_none()
@@ -117,6 +123,7 @@ impl Organizations {
             let id = organization.as_str();
             return Err(not_found(Kind::Organization, "organization_id", id));
         }
+        self.known.insert(begun, key, ()).await;
         Ok(tenant)
     }
 

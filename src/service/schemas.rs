@@ -23,8 +23,11 @@ use crate::{
     store::{NewSchema, Store},
 };
 
-/// Most compiled schemas that are kept.
-const COMPILED: u64 = 10_000;
+/// Most bytes of compiled schemas that are kept, as they are estimated.
+const COMPILED_BYTES: u64 = 128 * 1_024 * 1_024;
+/// Estimate of the bytes that a schema takes, and each of its patterns.
+const SCHEMA_BYTES: usize = 16 * 1_024;
+const PATTERN_BYTES: usize = 256 * 1_024;
 
 type SchemaKey = (EnvironmentId, String, u32);
 
@@ -34,7 +37,7 @@ pub struct Schemas {
     store: Store,
     clock: Arc<dyn Clock>,
     /// A version never changes, so what is here is never out of date, on any replica.
-    compiled: Cache<SchemaKey, Arc<CompiledSchema>>,
+    compiled: Cache<SchemaKey, (Arc<CompiledSchema>, u32)>,
 }
 
 /// What is known of an action's version.
@@ -67,7 +70,11 @@ fn parse_schema_cursor(cursor: &str) -> Option<u32> {
 impl Schemas {
     /// Schemas are kept in `store`.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, compiled: Cache::new(COMPILED) }
+        let compiled = Cache::builder()
+            .max_capacity(COMPILED_BYTES)
+            .weigher(|_, (_, bytes): &(Arc<CompiledSchema>, u32)| *bytes)
+            .build();
+        Self { store, clock, compiled }
     }
 
     /// Creates a version of an action's schema, unless the newest is equal. Returns the newest
@@ -96,7 +103,7 @@ impl Schemas {
         version: u32,
     ) -> Result<Lookup> {
         let key = (environment.clone(), action.to_owned(), version);
-        if let Some(compiled) = self.compiled.get(&key).await {
+        if let Some((compiled, _)) = self.compiled.get(&key).await {
             return Ok(Lookup::Schema(compiled));
         }
         let Some(schema) = self.store.get_schema(environment, action, version).await? else {
@@ -105,7 +112,9 @@ impl Schemas {
         };
         let compiled = CompiledSchema::compile(&schema.definition).map_err(Error::Internal)?;
         let compiled = Arc::new(compiled);
-        self.compiled.insert(key, compiled.clone()).await;
+        let bytes = SCHEMA_BYTES + PATTERN_BYTES * schema.definition.patterns();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.compiled.insert(key, (compiled.clone(), bytes)).await;
         Ok(Lookup::Schema(compiled))
     }
 

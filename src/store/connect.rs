@@ -6,7 +6,7 @@ use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
     sqlx::{
-        Executor,
+        Connection, Executor,
         postgres::PgConnectOptions,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
@@ -27,6 +27,8 @@ pub struct StoreOptions {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// PostgreSQL ends a statement after this long; a dropped future alone would not.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for statements that may look at many rows.
+const SCAN_TIMEOUT: Duration = Duration::from_mins(2);
 /// A database or role may be set not to wait for the disk; our promise is that we do. Settings that
 /// wait for more than that (such as `remote_apply`) stay.
 const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
@@ -36,6 +38,8 @@ impl Store {
     /// Makes the pools. PostgreSQL is not contacted yet; a SQLite file is created if need be.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
         let engine = Engine::of_url(&options.url)?;
+        let scanning = (options.max_connections / 4).max(1);
+        let keyed = options.max_connections.saturating_sub(scanning).max(1);
         match engine {
             Engine::Postgres => {
                 // The driver's own complaint would repeat the URL, which may hold a password.
@@ -43,17 +47,9 @@ impl Store {
                     let message = "database_url is not a valid postgres:// URL";
                     return Err(StoreError::Setting(message.to_owned()));
                 }
-                let mut connect = base_options(&options.url, options.max_connections);
-                connect.connect_lazy(true).statement_timeout(STATEMENT_TIMEOUT);
-                connect.map_sqlx_postgres_pool_opts(|pool| {
-                    pool.after_connect(|connection, _| {
-                        Box::pin(
-                            async move { connection.execute(COMMIT_IS_DURABLE).await.map(|_| ()) },
-                        )
-                    })
-                });
-                let pool = Database::connect(connect).await?;
-                Ok(Self { engine, writer: pool.clone(), reader: pool })
+                let pool = postgres_pool(&options.url, keyed, STATEMENT_TIMEOUT).await?;
+                let scanner = postgres_pool(&options.url, scanning, SCAN_TIMEOUT).await?;
+                Ok(Self { engine, writer: pool.clone(), reader: pool, scanner })
             }
             Engine::Sqlite => {
                 create_parent(&sqlite_path(&options.url)?)?;
@@ -61,10 +57,13 @@ impl Store {
                 // SQLite has one writer at a time; a queue for one connection is fairer than a race
                 // for the lock.
                 let writer = Database::connect(sqlite_options(&url, 1)).await?;
-                let mut reading = sqlite_options(&url, options.max_connections);
-                reading.connect_lazy(true);
-                let reader = Database::connect(reading).await?;
-                Ok(Self { engine, writer, reader })
+                let readers = async |count| {
+                    let mut reading = sqlite_options(&url, count);
+                    reading.connect_lazy(true);
+                    Database::connect(reading).await
+                };
+                let (reader, scanner) = (readers(keyed).await?, readers(scanning).await?);
+                Ok(Self { engine, writer, reader, scanner })
             }
         }
     }
@@ -109,6 +108,7 @@ impl Store {
 
     /// Closes the pools, so that SQLite can fold its write-ahead log into the file.
     pub async fn close(self) -> Result<()> {
+        self.scanner.close().await?;
         self.reader.close().await?;
         Ok(self.writer.close().await?)
     }
@@ -118,10 +118,30 @@ impl Store {
         &self.writer
     }
 
-    /// The connection for reads.
+    /// The connection for reads by key.
     pub(super) fn reader(&self) -> &DatabaseConnection {
         &self.reader
     }
+
+    /// The connection for reads of many rows.
+    pub(super) fn scanner(&self) -> &DatabaseConnection {
+        &self.scanner
+    }
+}
+
+async fn postgres_pool(
+    url: &str,
+    max_connections: u32,
+    statement_timeout: Duration,
+) -> Result<DatabaseConnection> {
+    let mut connect = base_options(url, max_connections);
+    connect.connect_lazy(true).statement_timeout(statement_timeout);
+    connect.map_sqlx_postgres_pool_opts(|pool| {
+        pool.after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(COMMIT_IS_DURABLE).await.map(|_| ()) })
+        })
+    });
+    Ok(Database::connect(connect).await?)
 }
 
 fn base_options(url: &str, max_connections: u32) -> ConnectOptions {
@@ -137,6 +157,19 @@ fn base_options(url: &str, max_connections: u32) -> ConnectOptions {
 
 fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
     let mut options = base_options(url, max_connections);
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // Brings a rollback that was begun to its end.
+                connection.ping().await?;
+                // An error after which SQLite rolls back by itself (a full disk, an I/O error) leaves
+                // the driver counting a transaction that is none: the next one would be a savepoint
+                // within it, and what that "commits" would never be stored. Such a connection is
+                // thrown away.
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .create_if_missing(true)

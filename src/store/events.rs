@@ -43,7 +43,8 @@ impl Store {
             event::scoped(&tenant.organization).filter(matching(self.engine, filter, range));
         let request = request.clone().map_cursor(|at| Ok::<_, StoreError>(to_column(at)))?;
         let size = |row: &event::Model| row.payload.len();
-        let page = read_page(self.reader(), query, event::Column::Sequence, &request, size).await?;
+        let page =
+            read_page(self.scanner(), query, event::Column::Sequence, &request, size).await?;
         page.try_map(record)
     }
 }

@@ -157,9 +157,17 @@ impl Store {
         Ok(owned(id, owner).set(changes).exec(self.writer()).await?.rows_affected == 1)
     }
 
-    /// Gives a job back; another worker may take it from `at` on.
-    pub async fn release_export(&self, id: &ExportId, owner: &str, at: Timestamp) -> Result<()> {
+    /// Gives a job back, with so many attempts on its account; another worker may take it from `at`
+    /// on.
+    pub async fn release_export(
+        &self,
+        id: &ExportId,
+        owner: &str,
+        attempts: u64,
+        at: Timestamp,
+    ) -> Result<()> {
         let changes = export::ActiveModel {
+            attempts: Set(to_column(attempts)),
             lease_owner: Set(None),
             lease_until: Set(at.micros()),
             ..Default::default()

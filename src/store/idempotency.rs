@@ -33,7 +33,7 @@ impl Store {
             let last = Expr::tuple([Expr::val(organization), Expr::val(key)]);
             query = query.filter(columns.gt(last));
         }
-        let seen: Vec<PrunePlace> = query.limit(STEP).into_tuple().all(self.reader()).await?;
+        let seen: Vec<PrunePlace> = query.limit(STEP).into_tuple().all(self.scanner()).await?;
         let (Some(first), Some(last)) = (seen.first().cloned(), seen.last().cloned()) else {
             return Ok((0, None));
         };

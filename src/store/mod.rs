@@ -39,7 +39,11 @@ pub struct Store {
     engine: Engine,
     /// SQLite: the one connection that writes. PostgreSQL: the same pool as `reader`.
     writer: DatabaseConnection,
+    /// For reads by key, which every call needs.
     reader: DatabaseConnection,
+    /// For reads that may look at many rows, lists of events and exports: they can be slow, and must
+    /// not take the connections that everything else needs.
+    scanner: DatabaseConnection,
 }
 
 impl Store {

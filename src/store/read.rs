@@ -36,7 +36,7 @@ impl Store {
     pub async fn count_export_rows(&self, export: &Export) -> Result<u64> {
         let nothing = EventFilter::default();
         let condition = matching(self.engine, &nothing, &range(export));
-        Ok(selection(&tenant(export), condition).count(self.reader()).await?)
+        Ok(selection(&tenant(export), condition).count(self.scanner()).await?)
     }
 
     /// The next rows of an export after the one at `after`, at most 1,000, as they come
@@ -64,7 +64,7 @@ impl Store {
             .order_by_asc(Sequence)
             .limit(ROWS_PER_READ)
             .into_tuple::<(i64, i64, Vec<u8>)>()
-            .stream(self.reader())
+            .stream(self.scanner())
             .await?;
         Ok(rows.map_err(StoreError::from).and_then(|(occurred_at, sequence, payload)| async move {
             let sequence = from_column(sequence, "events", "sequence")?;

@@ -103,15 +103,29 @@ fn violation(violation: &Violation) -> FieldViolation {
     }
 }
 
-/// The error of one item of a batch.
-pub fn item_status(error: Error) -> tonic_types::Status {
-    let status = Status::from(error);
-    // The details are the whole message in its encoded form.
-    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: Vec::new(),
-    })
+/// Most bytes of the field violations of a whole batch. A client receives 4 MiB by default, and must
+/// be able to read which of its events were stored.
+const BATCH_DETAILS_BYTES: usize = 1_024 * 1_024;
+
+/// Makes the errors of the items of one batch.
+#[derive(Debug, Default)]
+pub struct ItemStatuses {
+    bytes: usize,
+}
+
+impl ItemStatuses {
+    /// The error of one item: what a call of its own would have got, as long as there is room for the
+    /// details; then only its reason and its message, which names the first field.
+    pub fn of(&mut self, error: Error) -> tonic_types::Status {
+        let status = Status::from(error);
+        // The details are the whole message in its encoded form.
+        self.bytes += status.details().len();
+        let mut item = tonic_types::Status::decode(status.details()).unwrap_or_default();
+        if self.bytes > BATCH_DETAILS_BYTES {
+            item.details.retain(|detail| detail.type_url.ends_with("/google.rpc.ErrorInfo"));
+        }
+        item
+    }
 }
 
 impl IntoResponse for Error {

@@ -114,11 +114,15 @@ impl ExportWorker {
                 warn!(export = %id, "another worker took an export job over");
                 return Ok(());
             }
-            Err(Failure::Shutdown) => return self.store.release_export(id, &self.owner, now).await,
+            // Not the job's fault: the attempt does not count.
+            Err(Failure::Shutdown) => {
+                let attempts = export.attempt.saturating_sub(1);
+                return self.store.release_export(id, &self.owner, attempts, now).await;
+            }
             Err(failure) if export.attempt < ATTEMPTS => {
                 warn!(export = %id, error = %failure, attempt = export.attempt, "an export failed");
                 let at = now.plus_seconds(REST_SECONDS);
-                return self.store.release_export(id, &self.owner, at).await;
+                return self.store.release_export(id, &self.owner, export.attempt, at).await;
             }
             Err(failure) => {
                 error!(export = %id, error = %failure, "an export was given up");
@@ -128,9 +132,7 @@ impl ExportWorker {
         if self.store.finish_export(id, &self.owner, outcome.clone(), now).await? {
             let progress = outcome.as_ref().copied().unwrap_or(export.progress);
             info!(export = %id, state = state.as_str(), rows = progress.rows_written, "export ended");
-            let error = outcome.err();
-            let export = export.clone();
-            self.updates.publish(&Export { state, progress, error, updated_at: now, ..export });
+            self.updates.publish(id);
         }
         Ok(())
     }
@@ -156,8 +158,8 @@ impl ExportWorker {
         export: &Export,
         mut progress: watch::Receiver<ExportProgress>,
     ) -> Failure {
-        // The first figures are told at once.
-        let _ = progress.changed().await;
+        // The first figures are told at once, but the lease does not wait for them.
+        let _ = tokio::time::timeout(HEARTBEAT, progress.changed()).await;
         let mut last_success = self.clock.now();
         loop {
             let (now, progress) = (self.clock.now(), *progress.borrow_and_update());
@@ -167,8 +169,7 @@ impl ExportWorker {
             match renewed {
                 Ok(true) => {
                     last_success = now;
-                    let export = export.clone();
-                    self.updates.publish(&Export { progress, updated_at: now, ..export });
+                    self.updates.publish(&export.id);
                 }
                 Ok(false) => return Failure::LeaseLost,
                 // A database that is away for a moment is no reason to start again.

@@ -62,15 +62,18 @@ impl Housekeeper {
         let until = self.clock.now().plus_seconds(-self.export_retention);
         loop {
             let ids = self.store.exports_to_expire(until, STEP).await?;
+            let mut expired = 0;
             for id in &ids {
                 if let Err(error) = self.files.delete(id).await {
                     warn!(export = %id, %error, "cannot delete an export's file");
-                    return Ok(());
+                    continue;
                 }
                 self.store.expire_export(id, self.clock.now()).await?;
+                expired += 1;
                 info!(export = %id, "export expired");
             }
-            if ids.is_empty() {
+            // What cannot be deleted is tried again in the next round.
+            if expired == 0 {
                 return Ok(());
             }
         }

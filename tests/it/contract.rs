@@ -117,6 +117,7 @@ fn stated_limits_are_those_that_are_enforced() {
         format!("until {} days ahead", limits::FUTURE_DAYS),
         format!("1 to {}, each type once", limits::SCHEMA_TARGETS),
         format!("at most {} KiB of JSON", limits::SCHEMA_BYTES / 1_024),
+        format!("at most {} in a whole schema", limits::SCHEMA_PATTERNS),
         format!("list has at most {} values", limits::FILTER_VALUES),
         format!("1 to {}, 0 means {}", limits::PAGE, limits::PAGE_DEFAULT),
         format!("At most {}, each of which must exist", limits::KEY_ORGANIZATIONS),

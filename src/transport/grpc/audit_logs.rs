@@ -10,7 +10,7 @@ use crate::{
     domain::page::event_cursor,
     proto::v1::{self, audit_logs_server::AuditLogs, batch_create_events_result},
     service::{Services, schemas::schema_cursor},
-    transport::{auth::caller, status::item_status},
+    transport::{auth::caller, status::ItemStatuses},
 };
 
 /// The service, over the rules.
@@ -50,11 +50,12 @@ impl AuditLogs for AuditLogsService {
         let request = request.into_inner();
         let batch = request.requests.into_iter().map(convert::new_event).collect();
         let results = self.services.events.create_batch(&caller, batch, request.atomic).await?;
+        let mut statuses = ItemStatuses::default();
         let results = results.into_iter().map(|result| {
             use batch_create_events_result::Result::{Created, Error};
             let result = match result {
                 Ok(appended) => Created(convert::created_event(&appended)),
-                Err(error) => Error(item_status(error)),
+                Err(error) => Error(statuses.of(error)),
             };
             v1::BatchCreateEventsResult { result: Some(result) }
         });
