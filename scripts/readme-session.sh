@@ -3,8 +3,8 @@
 # server, and checks what it prints. The commands are read from the README, so it cannot be wrong.
 # Then exports enough events to see an export's progress while it is written.
 #
-# Needs grpcurl and curl. Builds the program in release mode; the
-# server gets a free port and a directory of its own, and both are gone afterwards.
+# Needs grpcurl and curl. Builds the program in release mode. The server gets a free port and a
+# directory of its own, and both are gone afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

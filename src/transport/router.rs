@@ -20,7 +20,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::{
     auth, deadline,
     grpc::{ApiKeysService, AuditLogsService, OrganizationsService},
-    http,
+    http, undecodable,
 };
 use crate::{
     proto::{
@@ -100,6 +100,7 @@ pub async fn routes(
         .into_axum_router()
         // tonic's fallback would answer HTTP requests with a gRPC status.
         .reset_fallback()
+        .layer(middleware::from_fn(undecodable::refuse))
         .layer(middleware::from_fn_with_state(authenticated, auth::authenticate))
         // Outside of the credential check, which may wait for the database.
         .layer(middleware::from_fn(deadline::enforce));
