@@ -103,16 +103,14 @@ impl Organizations {
     }
 
     /// Registers the organization of an event, where that is still to be done.
-    pub(super) async fn settle(&self, tenant: EventTenant) -> Result<Tenant> {
-        let tenant = match tenant {
-            EventTenant::Known(tenant) => return Ok(tenant),
-            EventTenant::New(tenant) => tenant,
+    pub(super) async fn settle(&self, tenant: EventTenant) -> Result<()> {
+        let EventTenant::New(Tenant { environment, organization }) = &tenant else {
+            return Ok(());
         };
-        let Tenant { environment, organization } = &tenant;
         let key = (environment.clone(), organization.clone());
         // An earlier event of the same batch may have done it.
         if self.known.get(&key).await.is_some() {
-            return Ok(tenant);
+            return Ok(());
         }
         let begun = self.known.begin();
         let new = self.new_organization(organization.clone(), organization.to_string());
@@ -124,7 +122,7 @@ impl Organizations {
             return Err(not_found(Kind::Organization, "organization_id", id));
         }
         self.known.insert(begun, key, ()).await;
-        Ok(tenant)
+        Ok(())
     }
 
     fn new_organization(&self, id: OrganizationId, name: String) -> Organization {
