@@ -86,8 +86,8 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The key in PKCS#8 PEM text (RFC 8410), without the public key, which OpenSSL and Go could
-    /// not read.
+    /// The key in PKCS#8 PEM text (RFC 8410), without the public key: only version 1 of the format,
+    /// which has none, is read everywhere.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         KeypairBytes { secret_key: self.0.to_bytes(), public_key: None }
             .to_pkcs8_pem(LineEnding::LF)
