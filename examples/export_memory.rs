@@ -139,6 +139,7 @@ fn request(number: u64) -> CreateEventRequest {
     CreateEventRequest {
         organization_id: "memory".to_owned(),
         idempotency_key: String::new(),
+        receipt: false,
         event: Some(Event {
             action: "report.downloaded".to_owned(),
             occurred_at: Some(Timestamp {

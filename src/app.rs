@@ -1,6 +1,8 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future, net::SocketAddr, sync::Arc, thread::available_parallelism, time::Duration,
+};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -15,7 +17,10 @@ use crate::{
     config::Settings,
     domain::{api_key::KeyValue, clock::Clock, schema_check::TargetRule},
     export::files::ExportFiles,
-    service::{Parts, Rules, Services},
+    service::{
+        Parts, Rules, Services, api_keys::ApiKeys, lanes::LaneRules, signer::CheckpointSigner,
+    },
+    signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
     tls,
     transport::router::{Readiness, routes},
@@ -27,12 +32,17 @@ const SECONDS_PER_DAY: i64 = 86_400;
 const PROBE: Duration = Duration::from_secs(2);
 /// How long calls may take to end after a shutdown began. Orchestrators kill after 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long the lanes may take after that to write what was taken.
+const LANES_END: Duration = Duration::from_secs(3);
 /// How long the workers may take after that.
-const WORKERS_END: Duration = Duration::from_secs(5);
+const WORKERS_END: Duration = Duration::from_secs(3);
 /// How long the database may take to close.
 const DATABASE_CLOSE: Duration = Duration::from_secs(2);
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Writers of events where the settings do not say how many.
+const LEAST_LANES: usize = 2;
+const MOST_LANES: usize = 8;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_CONCURRENT_STREAMS: u32 = 1_024;
 
@@ -64,26 +74,34 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StoreError> {
     Store::connect(&StoreOptions { url: settings.database_url(), max_connections }).await
 }
 
-/// Makes the services over a store, as a server and the operator's commands use them.
-pub fn services(
-    settings: &Settings,
-    store: &Store,
-    clock: &Arc<dyn Clock>,
-    files: ExportFiles,
-    public_url: String,
-    shutdown: CancellationToken,
-) -> Services {
+/// The rules that the settings make.
+fn rules(settings: &Settings) -> Rules {
     let target_rule =
         if settings.events.strict_targets { TargetRule::Strict } else { TargetRule::Contains };
-    let rules = Rules {
+    let size = |setting: u32| usize::try_from(setting).unwrap_or(usize::MAX);
+    let lanes = LaneRules {
+        lanes: match settings.lanes.count {
+            0 => available_parallelism()
+                .map_or(LEAST_LANES, usize::from)
+                .clamp(LEAST_LANES, MOST_LANES),
+            count => size(count),
+        },
+        queue_events: size(settings.lanes.queue_events),
+        queue_bytes: size(settings.lanes.queue_bytes),
+        idempotency_window: settings.idempotency.window_seconds.into(),
+    };
+    Rules {
         auto_register: settings.organizations.auto_register,
         require_schema: settings.actions.require_schema,
         target_rule,
-        idempotency_window: settings.idempotency.window_seconds.into(),
+        lanes,
         default_retention_days: settings.retention.default_days,
-    };
-    let (store, clock) = (store.clone(), clock.clone());
-    Services::new(Parts { store, clock, files, public_url, rules, shutdown })
+    }
+}
+
+/// The keys, as the operator's commands manage them.
+pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> ApiKeys {
+    ApiKeys::over(store, clock, rules(settings))
 }
 
 /// Opens the place for export files.
@@ -105,8 +123,16 @@ impl App {
         let files = open_files(&settings)?;
         let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(address));
         let shutdown = CancellationToken::new();
-        let services =
-            services(&settings, &store, &clock, files.clone(), public_url, shutdown.clone());
+        let key = signing_key::load_or_create(&settings)?;
+        let services = Services::new(Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            files: files.clone(),
+            public_url,
+            rules: rules(&settings),
+            signer: CheckpointSigner::new(key, &settings.log_name),
+            shutdown: shutdown.clone(),
+        });
         let (routes, readiness) = routes(&services).await?;
         Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
     }
@@ -160,6 +186,10 @@ impl App {
         if !server.is_finished() && tokio::time::timeout(DRAIN, &mut server).await.is_err() {
             warn!("calls did not end in time");
             server.abort();
+        }
+        // Events whose callers went away are still written.
+        if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
+            warn!("the lanes did not end in time");
         }
         workers.close();
         if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {

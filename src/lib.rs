@@ -16,6 +16,7 @@ pub mod export;
 pub mod merkle;
 pub mod proto;
 pub mod service;
+mod signing_key;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -12,6 +12,7 @@ mod m20261121_000001_tenancy;
 mod m20261121_000002_actions;
 mod m20261121_000003_events;
 mod m20261121_000004_exports;
+mod m20261121_000005_trees;
 
 /// Runs the migrations, in order.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000002_actions::Migration),
             Box::new(m20261121_000003_events::Migration),
             Box::new(m20261121_000004_exports::Migration),
+            Box::new(m20261121_000005_trees::Migration),
         ]
     }
 }

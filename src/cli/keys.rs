@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{open_files, open_store, services},
+    app::{api_keys, open_store},
     config::Settings,
     domain::{
         api_key::{ApiKey, Scope},
@@ -16,7 +15,7 @@ use crate::{
         page::{Cursor, Order, PageRequest},
     },
     service::api_keys::{ApiKeys, DEFAULT_ENVIRONMENT, NewApiKey},
-    store::{Engine, Store},
+    store::Engine,
     telemetry,
 };
 
@@ -63,16 +62,10 @@ pub async fn run(settings: &Settings, command: Command) -> Result<()> {
         store.migrate().await?;
     }
     store.check_migrated().await.context("run `audit-logs migrate` first")?;
-    let result = command.run(&api_keys(settings, &store)?).await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let result = command.run(&api_keys(settings, &store, &clock)).await;
     store.close().await?;
     result
-}
-
-fn api_keys(settings: &Settings, store: &Store) -> Result<ApiKeys> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let files = open_files(settings)?;
-    let token = CancellationToken::new();
-    Ok(services(settings, store, &clock, files, String::new(), token).api_keys)
 }
 
 impl Command {

@@ -27,8 +27,14 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Form of the log.
     pub log_format: LogFormat,
+    /// The key that signs checkpoints: PKCS#8 PEM; a file in the data directory if absent.
+    pub signing_key_file: Option<PathBuf>,
+    /// What the origin of every checkpoint starts with.
+    pub log_name: String,
     /// The database.
     pub database: DatabaseSettings,
+    /// The lanes that write events.
+    pub lanes: LaneSettings,
     /// Organizations.
     pub organizations: OrganizationSettings,
     /// Actions.
@@ -53,7 +59,10 @@ impl Default for Settings {
             export_url: None,
             public_url: None,
             log_format: LogFormat::default(),
+            signing_key_file: None,
+            log_name: "audit-logs".to_owned(),
             database: DatabaseSettings::default(),
+            lanes: LaneSettings::default(),
             organizations: OrganizationSettings::default(),
             actions: ActionSettings::default(),
             events: EventSettings::default(),
@@ -63,6 +72,9 @@ impl Default for Settings {
         }
     }
 }
+
+const MOST_LANES: u32 = 64;
+const LEAST_QUEUE_BYTES: u32 = 32 * 1_024 * 1_024;
 
 /// A text that `Debug` hides.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +124,25 @@ pub struct DatabaseSettings {
 impl Default for DatabaseSettings {
     fn default() -> Self {
         Self { max_connections: 10 }
+    }
+}
+
+/// The lanes that write events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaneSettings {
+    /// How many, each with a connection of its own; 0 means as many as there are processors, at
+    /// least 2 and at most 8. SQLite has one writer at a time and always gets one lane.
+    pub count: u32,
+    /// Most events that wait in one lane or are being written.
+    pub queue_events: u32,
+    /// Most bytes that they take.
+    pub queue_bytes: u32,
+}
+
+impl Default for LaneSettings {
+    fn default() -> Self {
+        Self { count: 0, queue_events: 20_000, queue_bytes: 64 * 1_024 * 1_024 }
     }
 }
 
@@ -231,6 +262,20 @@ impl Settings {
         {
             let why = "it must be sk_ and at least 32 letters, digits or underscores";
             return impossible("bootstrap_api_key", why);
+        }
+        if !crate::merkle::is_key_name(&self.log_name) {
+            let why = "it must not be empty nor have white space, control characters or a +";
+            return impossible("log_name", why);
+        }
+        if self.lanes.count > MOST_LANES {
+            return impossible("lanes.count", "it must be at most 64");
+        }
+        // A batch of the greatest size must find room in an empty queue.
+        if self.lanes.queue_events < 1_000 {
+            return impossible("lanes.queue_events", "it must be at least 1000");
+        }
+        if self.lanes.queue_bytes < LEAST_QUEUE_BYTES {
+            return impossible("lanes.queue_bytes", "it must be at least 33554432 (32 MiB)");
         }
         if self.database.max_connections < 2 {
             return impossible("database.max_connections", "it must be at least 2");

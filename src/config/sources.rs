@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 16] = [
+const KEYS: [(&str, Form); 21] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -35,7 +35,12 @@ const KEYS: [(&str, Form); 16] = [
     ("export_url", Form::Text),
     ("public_url", Form::Text),
     ("log_format", Form::Text),
+    ("signing_key_file", Form::Text),
+    ("log_name", Form::Text),
     ("database.max_connections", Form::Number),
+    ("lanes.count", Form::Number),
+    ("lanes.queue_events", Form::Number),
+    ("lanes.queue_bytes", Form::Number),
     ("organizations.auto_register", Form::Boolean),
     ("actions.require_schema", Form::Boolean),
     ("events.strict_targets", Form::Boolean),
@@ -322,7 +327,12 @@ mod tests {
             "file:///e",
             "https://p",
             "json",
+            "/k.pem",
+            "example.com/logs",
             "7",
+            "3",
+            "5000",
+            "70000000",
             "false",
             "false",
             "true",

@@ -150,7 +150,10 @@ impl Prepare {
         let organization_id = self.organization_id.clone();
         let idempotency_key = mapped.event_id;
         let event = Some(event);
-        Ok((line, v1::CreateEventRequest { organization_id, event, idempotency_key }))
+        Ok((
+            line,
+            v1::CreateEventRequest { organization_id, event, idempotency_key, receipt: false },
+        ))
     }
 }
 

@@ -21,10 +21,10 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use growth::Growth;
-pub use key::{KeyError, PublicKey, SigningKey, VerifierKey};
+pub use key::{KeyError, PublicKey, SigningKey, VerifierKey, is_key_name};
 pub use note::{Note, NoteError};
 pub use proof::{NodeId, ProofError};
-pub use tile::{TileId, TileResource};
+pub use tile::{TILE_HEIGHT, TILE_WIDTH, TileId, TileResource};
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tree::Frontier;
 

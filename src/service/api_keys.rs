@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
+    Rules,
     auth::Authenticator,
     error::{Error, Kind, Result},
     not_found,
@@ -54,6 +55,13 @@ impl ApiKeys {
         organizations: Organizations,
     ) -> Self {
         Self { store, clock, auth, organizations }
+    }
+
+    /// The same where there are no other services.
+    pub fn over(store: &Store, clock: &Arc<dyn Clock>, rules: Rules) -> Self {
+        let auth = Authenticator::new(store.clone());
+        let organizations = Organizations::new(store.clone(), clock.clone(), rules);
+        Self::new(store.clone(), clock.clone(), auth, organizations)
     }
 
     /// Creates a key in the caller's environment, with no more scopes than the caller has.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     domain::{api_key::Scope, violation::Violation},
+    service::lanes::LaneError,
     store::StoreError,
 };
 
@@ -61,6 +62,9 @@ pub enum Error {
     /// The service cannot answer now; a retry helps.
     #[error("the service is not available: {0}")]
     Unavailable(&'static str),
+    /// Too many events wait to be written; a retry helps.
+    #[error("too many events wait to be written; try again")]
+    QueueFull,
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -128,6 +132,8 @@ pub enum Code {
     NotFound,
     /// There is such a thing already.
     AlreadyExists,
+    /// Too much at once: try again later.
+    ResourceExhausted,
     /// Try again later.
     Unavailable,
     /// Too late.
@@ -149,6 +155,7 @@ impl Error {
             }
             Self::NotFound { .. } => Code::NotFound,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
+            Self::QueueFull => Code::ResourceExhausted,
             Self::Unavailable(_)
             | Self::Files(_)
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
@@ -180,6 +187,7 @@ impl Error {
             },
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
+            Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
             Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
@@ -233,6 +241,16 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<LaneError> for Error {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Full => Self::QueueFull,
+            LaneError::Stopping => Self::Unavailable("the service is shutting down"),
+            LaneError::Store(error) => Self::Store(error),
+        }
     }
 }
 

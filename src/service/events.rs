@@ -7,10 +7,13 @@ use rand::RngExt;
 use super::{
     Rules,
     error::{Error, Kind, Result},
+    lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
+    receipts::{self, Contents, Receipt},
     require,
     schemas::{Lookup, Schemas},
+    signer::CheckpointSigner,
     unknown_cursor,
 };
 use crate::{
@@ -39,6 +42,8 @@ pub struct Events {
     rules: Rules,
     organizations: Organizations,
     schemas: Schemas,
+    lanes: Lanes,
+    signer: CheckpointSigner,
 }
 
 /// An event as a caller wants it recorded.
@@ -50,6 +55,17 @@ pub struct NewEvent {
     pub event: Option<EventDraft>,
     /// Key under which a repetition is recognized; empty for none.
     pub idempotency_key: String,
+    /// Whether a receipt is wanted.
+    pub receipt: bool,
+}
+
+/// An event that was recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Where it is.
+    pub appended: Appended,
+    /// Its receipt, if one was wanted.
+    pub receipt: Option<Receipt>,
 }
 
 /// An event that may be stored: nothing is wrong with it.
@@ -57,10 +73,18 @@ struct Accepted {
     /// Registered before the event is stored, if need be.
     tenant: EventTenant,
     prepared: PreparedEvent,
+    wants: Wants,
+}
+
+/// What the caller of an event wants back beside its place.
+struct Wants {
+    tenant: Tenant,
+    /// For a receipt, if one is wanted.
+    contents: Option<Contents>,
 }
 
 /// The result of a batch: one per event, in the order of the request.
-pub type BatchResult = Vec<Result<Appended>>;
+pub type BatchResult = Vec<Result<Recorded>>;
 
 impl Events {
     /// Events are kept in `store`.
@@ -70,22 +94,26 @@ impl Events {
         rules: Rules,
         organizations: Organizations,
         schemas: Schemas,
+        lanes: Lanes,
+        signer: CheckpointSigner,
     ) -> Self {
-        Self { store, clock, rules, organizations, schemas }
+        Self { store, clock, rules, organizations, schemas, lanes, signer }
     }
 
     /// Records one event. When it returns, the event is durable and in its log.
-    pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Appended> {
+    pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Recorded> {
         require(caller, Scope::EventsWrite)?;
-        let Accepted { tenant, prepared } = self.accept(caller, new).await?;
+        let Accepted { tenant, prepared, wants } = self.accept(caller, new).await?;
         self.organizations.settle(tenant).await?;
-        let appended = self.append(&[prepared]).await?;
-        let one = appended.into_iter().next();
-        one.ok_or_else(|| Error::Internal("the store returned no place".to_owned()))
+        let placed = self.lanes.submit(vec![prepared]).await.map_err(|refused| refused.error)?;
+        let placed = placed.into_iter().next();
+        let placed = placed.ok_or_else(|| Error::Internal("a lane gave no place".to_owned()))?;
+        self.recorded(placed, wants).await
     }
 
-    /// Records many events, in one transaction. With `atomic`, the first failure is that of the
-    /// call and nothing is stored; otherwise each event succeeds or fails by itself.
+    /// Records many events. With `atomic` it is one transaction: the first failure is that of the call
+    /// and nothing is stored. Otherwise each event succeeds or fails by itself; only if none can be
+    /// stored for a reason that is not about the events, that is the failure of the call.
     pub async fn create_batch(
         &self,
         caller: &Caller,
@@ -105,32 +133,74 @@ impl Events {
             }
         }
         let mut prepared = Vec::with_capacity(accepted.len());
-        let mut errors = Vec::with_capacity(accepted.len());
+        let mut wanted = Vec::with_capacity(accepted.len());
         for (index, result) in accepted.into_iter().enumerate() {
             match self.settled(result).await {
-                Ok(event) => {
+                Ok((event, wants)) => {
                     prepared.push(event);
-                    errors.push(None);
+                    wanted.push(Ok(wants));
                 }
                 Err(error) if atomic => return Err(in_batch(index, error)),
-                Err(error) => errors.push(Some(error)),
+                Err(error) => wanted.push(Err(error)),
             }
         }
-        let mut places = self.append(&prepared).await?.into_iter();
-        let results = errors.into_iter().map(|error| match error {
-            Some(error) => Err(error),
-            None => places
-                .next()
-                .ok_or_else(|| Error::Internal("the store returned too few places".to_owned())),
-        });
-        Ok(results.collect())
+        let mut places = self.place(prepared, atomic).await?.into_iter();
+        let mut results = Vec::with_capacity(wanted.len());
+        for wants in wanted {
+            results.push(match wants {
+                Err(error) => Err(error),
+                Ok(wants) => match places.next() {
+                    Some(Ok(placed)) => self.recorded(placed, wants).await,
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(Error::Internal("the lanes gave too few places".to_owned())),
+                },
+            });
+        }
+        Ok(results)
     }
 
     /// Registers the organization of an accepted event, if need be.
-    async fn settled(&self, accepted: Result<Accepted>) -> Result<PreparedEvent> {
-        let Accepted { tenant, prepared } = accepted?;
+    async fn settled(&self, accepted: Result<Accepted>) -> Result<(PreparedEvent, Wants)> {
+        let Accepted { tenant, prepared, wants } = accepted?;
         self.organizations.settle(tenant).await?;
-        Ok(prepared)
+        Ok((prepared, wants))
+    }
+
+    /// Has the events of a batch written.
+    async fn place(
+        &self,
+        events: Vec<PreparedEvent>,
+        atomic: bool,
+    ) -> Result<Vec<std::result::Result<Placed, LaneError>>> {
+        if atomic {
+            let placed = self.lanes.submit(events).await.map_err(|refused| refused.error)?;
+            return Ok(placed.into_iter().map(Ok).collect());
+        }
+        let placed = self.lanes.submit_each(events).await;
+        let stored_none = placed.iter().all(std::result::Result::is_err);
+        match placed.first() {
+            Some(Err(error)) if stored_none && !error.is_about_content() => {
+                Err(error.clone().into())
+            }
+            _ => Ok(placed),
+        }
+    }
+
+    /// Adds what the caller wants to the place of an event.
+    async fn recorded(&self, placed: Placed, wants: Wants) -> Result<Recorded> {
+        let Some(contents) = wants.contents else {
+            return Ok(Recorded { appended: placed.appended, receipt: None });
+        };
+        let receipt = match receipts::fresh(&self.signer, &placed, contents)? {
+            Some(receipt) => receipt,
+            None => {
+                return Err(Error::Internal(format!(
+                    "no receipt in {}",
+                    wants.tenant.organization
+                )));
+            }
+        };
+        Ok(Recorded { appended: placed.appended, receipt: Some(receipt) })
     }
 
     /// Checks everything about an event; changes nothing. An unknown organization wins over an
@@ -158,7 +228,9 @@ impl Events {
         let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
         self.check_schema(tenant.tenant(), &event).await?;
         let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency_key)?;
-        Ok(Accepted { tenant, prepared })
+        let contents = new.receipt.then(|| Contents::of(&prepared));
+        let wants = Wants { tenant: tenant.tenant().clone(), contents };
+        Ok(Accepted { tenant, prepared, wants })
     }
 
     /// Holds the event against the schema of its action's version.
@@ -222,12 +294,6 @@ impl Events {
             leaf_hash,
             idempotency_key,
         })
-    }
-
-    async fn append(&self, prepared: &[PreparedEvent]) -> Result<Vec<Appended>> {
-        let now = self.clock.now();
-        let keys_since = now.plus_seconds(-self.rules.idempotency_window);
-        Ok(self.store.append(prepared, keys_since, now).await?)
     }
 
     /// Returns one event.

@@ -6,9 +6,12 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod exports;
+pub mod lanes;
 pub mod organizations;
+pub mod receipts;
 mod remembered;
 pub mod schemas;
+pub mod signer;
 
 use std::sync::Arc;
 
@@ -32,8 +35,8 @@ pub struct Rules {
     pub require_schema: bool,
     /// How to treat targets beyond what the schema demands.
     pub target_rule: TargetRule,
-    /// How long an idempotency key counts, in seconds.
-    pub idempotency_window: i64,
+    /// How events are written.
+    pub lanes: lanes::LaneRules,
     /// For how many days events are kept where the organization says nothing.
     pub default_retention_days: u32,
 }
@@ -53,6 +56,8 @@ pub struct Services {
     pub exports: exports::Exports,
     /// API keys.
     pub api_keys: api_keys::ApiKeys,
+    /// What writes events.
+    pub lanes: lanes::Lanes,
 }
 
 /// What the services are made of.
@@ -67,14 +72,17 @@ pub struct Parts {
     pub public_url: String,
     /// The operator's rules.
     pub rules: Rules,
+    /// Who signs checkpoints.
+    pub signer: signer::CheckpointSigner,
     /// Cancelled when the service shuts down.
     pub shutdown: CancellationToken,
 }
 
 impl Services {
-    /// Puts the services together.
+    /// Puts the services together, and starts the lanes.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, files, public_url, rules, shutdown } = parts;
+        let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
+        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
@@ -86,6 +94,8 @@ impl Services {
                 rules,
                 organizations.clone(),
                 schemas.clone(),
+                lanes.clone(),
+                signer,
             ),
             exports: exports::Exports::new(
                 store.clone(),
@@ -98,6 +108,7 @@ impl Services {
             auth,
             schemas,
             organizations,
+            lanes,
         }
     }
 }

@@ -31,7 +31,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const SCAN_TIMEOUT: Duration = Duration::from_mins(2);
 /// A database or role may be set not to wait for the disk; our promise is that we do. Settings that
 /// wait for more than that (such as `remote_apply`) stay.
-const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+pub(super) const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                                  WHERE current_setting('synchronous_commit') = 'off'";
 
 impl Store {

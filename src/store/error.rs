@@ -1,10 +1,12 @@
 //! What can go wrong in the database. The only place that reads driver errors.
 
+use std::sync::Arc;
+
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use thiserror::Error;
 
 /// A failure of the database.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum StoreError {
     /// Another transaction was in the way; the same call can succeed when repeated.
     #[error("the transaction conflicted with another")]
@@ -38,6 +40,36 @@ impl StoreError {
     pub(super) const fn inconsistent(table: &'static str, column: &'static str) -> Self {
         Self::Inconsistent { table, column }
     }
+
+    /// Whether the connection to the database is gone, or the database goes away or comes back just
+    /// now: what was under way may have happened or not, and a new connection may help.
+    pub(super) fn lost_connection(&self) -> bool {
+        let Self::Unavailable(
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)),
+        ) = self
+        else {
+            return false;
+        };
+        match cause.as_ref() {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => true,
+            // Too many connections, shutting down, crashed, starting up, and class 08: connection
+            // exceptions (PostgreSQL documentation, appendix A).
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                matches!(code.as_ref(), "53300" | "57P01" | "57P02" | "57P03")
+                    || code.starts_with("08")
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        DbErr::Exec(RuntimeErr::SqlxError(Arc::new(error))).into()
+    }
 }
 
 impl From<DbErr> for StoreError {
@@ -69,6 +101,8 @@ impl Kind {
         match cause {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            // What answers there is no database: a proxy whose database is away.
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable,

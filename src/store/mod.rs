@@ -22,7 +22,7 @@ use sea_orm::{
 
 pub use self::{
     actions::NewSchema,
-    append::{Appended, PreparedEvent},
+    append::{Appended, BatchTimes, LogWriter, PreparedEvent, Written},
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
@@ -47,6 +47,12 @@ pub struct Store {
 }
 
 impl Store {
+    /// Whether the database has a single writer at a time, so that several would only wait for each
+    /// other.
+    pub fn has_one_writer(&self) -> bool {
+        self.engine.has_one_writer()
+    }
+
     /// The engine behind the store.
     pub fn engine(&self) -> Engine {
         self.engine

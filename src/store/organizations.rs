@@ -53,6 +53,7 @@ impl Store {
         let head = log_head::ActiveModel {
             organization_id: Set(new.id.as_str().to_owned()),
             size: Set(0),
+            frontier: Set(Vec::new()),
             updated_at: Set(new.created_at.micros()),
         };
         log_head::Entity::insert(head).exec_without_returning(&transaction).await?;

@@ -19,7 +19,7 @@ use crate::{
 /// Domain of the reasons in `ErrorInfo`.
 pub const DOMAIN: &str = "auditlogs";
 
-/// How long to wait before a retry of what was unavailable.
+/// How long to wait before a retry of what was unavailable or too much.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The code of a failure on either transport.
@@ -30,10 +30,16 @@ const fn codes(code: Code) -> (GrpcCode, StatusCode) {
         Code::PermissionDenied => (GrpcCode::PermissionDenied, StatusCode::FORBIDDEN),
         Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
         Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::CONFLICT),
+        Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
         Code::Internal => (GrpcCode::Internal, StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// Whether the same call can succeed a little later.
+const fn retry_helps(error: &Error) -> bool {
+    matches!(error.code(), Code::Unavailable | Code::ResourceExhausted)
 }
 
 /// What the caller is told. The cause of our own failures is for the log alone.
@@ -88,7 +94,7 @@ fn details(error: &Error) -> ErrorDetails {
         }
         _ => {}
     }
-    if error.code() == Code::Unavailable {
+    if retry_helps(error) {
         details.set_retry_info(Some(RETRY_DELAY));
     }
     details
@@ -136,7 +142,7 @@ impl IntoResponse for Error {
         let body = json!({"code": code, "message": message(&self)}).to_string();
         let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
         let mut response = (status, content_type, body).into_response();
-        if self.code() == Code::Unavailable {
+        if retry_helps(&self) {
             let seconds = RETRY_DELAY.as_secs().into();
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }

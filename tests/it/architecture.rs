@@ -18,7 +18,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "merkle", may_use: &[] },
     Layer { name: "tls", may_use: &[] },
     Layer { name: "proto", may_use: &[] },
-    Layer { name: "config", may_use: &["domain"] },
+    Layer { name: "config", may_use: &["domain", "merkle"] },
+    Layer { name: "signing_key", may_use: &["config", "merkle"] },
     Layer { name: "telemetry", may_use: &["config"] },
     Layer { name: "store", may_use: &["domain", "merkle"] },
     Layer { name: "export", may_use: &["domain"] },
@@ -31,7 +32,17 @@ const LAYERS: &[Layer] = &[
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     Layer {
         name: "app",
-        may_use: &["config", "domain", "export", "service", "store", "tls", "transport", "worker"],
+        may_use: &[
+            "config",
+            "domain",
+            "export",
+            "service",
+            "signing_key",
+            "store",
+            "tls",
+            "transport",
+            "worker",
+        ],
     },
     Layer {
         name: "cli",

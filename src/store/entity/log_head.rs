@@ -11,6 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub organization_id: String,
     pub size: i64,
+    pub frontier: Vec<u8>,
     pub updated_at: i64,
 }
 

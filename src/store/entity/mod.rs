@@ -3,9 +3,12 @@
 pub mod action;
 pub mod action_schema;
 pub mod api_key;
+pub mod checkpoint;
 pub mod environment;
 pub mod event;
 pub mod export;
 pub mod idempotency_key;
 pub mod log_head;
+pub mod log_tile;
 pub mod organization;
+pub mod signing_key;

@@ -38,8 +38,8 @@ impl AuditLogs for AuditLogsService {
     ) -> Answer<v1::CreateEventResponse> {
         let caller = caller(&request)?;
         let new = convert::new_event(request.into_inner());
-        let appended = self.services.events.create(&caller, new).await?;
-        Ok(Response::new(convert::created_event(&appended)))
+        let recorded = self.services.events.create(&caller, new).await?;
+        Ok(Response::new(convert::created_event(recorded)))
     }
 
     async fn batch_create_events(
@@ -54,7 +54,7 @@ impl AuditLogs for AuditLogsService {
         let results = results.into_iter().map(|result| {
             use batch_create_events_result::Result::{Created, Error};
             let result = match result {
-                Ok(appended) => Created(convert::created_event(&appended)),
+                Ok(recorded) => Created(convert::created_event(recorded)),
                 Err(error) => Error(statuses.of(error)),
             };
             v1::BatchCreateEventsResult { result: Some(result) }

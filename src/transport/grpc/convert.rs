@@ -18,10 +18,10 @@ use crate::{
     },
     proto::v1,
     service::{
-        events::NewEvent,
+        events::{NewEvent, Recorded},
         exports::{ExportView, NewExport},
+        receipts::Receipt,
     },
-    store::Appended,
 };
 
 pub fn new_event(request: v1::CreateEventRequest) -> NewEvent {
@@ -29,6 +29,7 @@ pub fn new_event(request: v1::CreateEventRequest) -> NewEvent {
         organization_id: request.organization_id,
         event: request.event.map(event_draft),
         idempotency_key: request.idempotency_key,
+        receipt: request.receipt,
     }
 }
 
@@ -60,13 +61,26 @@ fn event_draft(event: v1::Event) -> EventDraft {
     }
 }
 
-pub fn created_event(appended: &Appended) -> v1::CreateEventResponse {
+pub fn created_event(recorded: Recorded) -> v1::CreateEventResponse {
+    let Recorded { appended, receipt } = recorded;
     v1::CreateEventResponse {
         event_id: appended.event_id.to_string(),
         sequence: appended.sequence,
         leaf_hash: appended.leaf_hash.to_vec(),
         duplicate: appended.duplicate,
         created_at: Some(to_proto_time(appended.created_at)),
+        receipt: receipt.map(self::receipt),
+    }
+}
+
+pub fn receipt(receipt: Receipt) -> v1::Receipt {
+    v1::Receipt {
+        event_id: receipt.event_id.to_string(),
+        sequence: receipt.sequence,
+        leaf_hash: receipt.leaf_hash.to_vec(),
+        salt: receipt.salt.to_vec(),
+        canonical_event: receipt.canonical_event,
+        tlog_proof: receipt.tlog_proof,
     }
 }
 

@@ -35,6 +35,7 @@ fn named(name: &str) -> CreateEventRequest {
         organization_id: "acme".into(),
         event: Some(event),
         idempotency_key: name.into(),
+        receipt: false,
     }
 }
 

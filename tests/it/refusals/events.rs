@@ -196,6 +196,7 @@ async fn everything_wrong_is_told_at_once(engine: Engine) {
         organization_id: " ".into(),
         event: Some(Event { targets: vec![Target::default()], ..Event::default() }),
         idempotency_key: long(256),
+        receipt: false,
     };
     let refusal = Refusal::of(&client.create_event(request).await.unwrap_err());
     let expected = [
@@ -277,6 +278,7 @@ async fn the_largest_texts_are_accepted(engine: Engine) {
             organization_id: "acme".into(),
             event: Some(sent.clone()),
             idempotency_key: make(255),
+            receipt: false,
         };
         let created = client.create_event(request).await.unwrap().into_inner();
         assert_eq!(read(&server, created.event_id).await, sent);

@@ -53,6 +53,7 @@ pub fn create_event(organization: &str, action: &str) -> CreateEventRequest {
         organization_id: organization.to_owned(),
         event: Some(an_event(action)),
         idempotency_key: String::new(),
+        receipt: false,
     }
 }
 

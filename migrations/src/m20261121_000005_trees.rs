@@ -1,0 +1,68 @@
+//! The Merkle trees of the logs: frontiers, tiles, checkpoints, and the public halves of signing keys.
+
+use sea_orm_migration::{async_trait, prelude::*};
+
+use crate::columns::{Columns, bytes, integer, optional_integer};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let columns = Columns::of(manager);
+        if !manager.has_column("log_heads", "frontier").await? {
+            // Logs that have events already get their trees when the schema is brought up to date.
+            let mut frontier = bytes("frontier");
+            frontier.default(Expr::cust("''"));
+            let alter = Table::alter().table("log_heads").add_column(frontier).to_owned();
+            manager.alter_table(alter).await?;
+        }
+        manager.create_table(log_tiles(&columns)).await?;
+        manager.create_table(checkpoints(&columns)).await?;
+        manager.create_table(signing_keys()).await?;
+        Ok(())
+    }
+}
+
+fn log_tiles(columns: &Columns) -> TableCreateStatement {
+    Table::create()
+        .table("log_tiles")
+        .if_not_exists()
+        .col(columns.text("organization_id"))
+        .col(integer("level"))
+        .col(integer("tile"))
+        .col(bytes("hashes"))
+        .col(bytes("root"))
+        .primary_key(Index::create().col("organization_id").col("level").col("tile"))
+        .to_owned()
+}
+
+fn checkpoints(columns: &Columns) -> TableCreateStatement {
+    Table::create()
+        .table("checkpoints")
+        .if_not_exists()
+        .col(columns.text("organization_id"))
+        .col(integer("minute"))
+        .col(integer("size"))
+        .col(bytes("root"))
+        .col(columns.text("note"))
+        .col(integer("created_at"))
+        .primary_key(Index::create().col("organization_id").col("minute"))
+        .to_owned()
+}
+
+fn signing_keys() -> TableCreateStatement {
+    Table::create()
+        .table("signing_keys")
+        .if_not_exists()
+        .col(bytes("public_key"))
+        .col(integer("created_at"))
+        .col(optional_integer("retired_at"))
+        .primary_key(Index::create().col("public_key"))
+        .to_owned()
+}

@@ -1,0 +1,185 @@
+//! Group commit: events of many calls are written in common batches, by lanes.
+//!
+//! A lane is a task with a connection of its own, a queue, and the organizations whose ids hash to it.
+//! It takes what has queued while it wrote the batch before, so the cost of a commit is shared by all
+//! who wait, and a single caller waits for nothing but its own commit. Lanes do not wait for each
+//! other's logs; the row locks of the store keep several replicas correct.
+
+mod lane;
+mod queue;
+mod tree_head;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use futures::future::join_all;
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::tree_head::TreeHead;
+use self::{
+    lane::Lane,
+    queue::{Queue, Submission},
+};
+use crate::{
+    domain::{clock::Clock, ids::OrganizationId},
+    store::{Appended, PreparedEvent, Store, StoreError},
+};
+
+/// How many lanes there are, and how much may wait in each.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneRules {
+    /// Lanes. SQLite has one writer at a time, so it gets one lane whatever this says.
+    pub lanes: usize,
+    /// Most events that wait in a lane or are being written.
+    pub queue_events: usize,
+    /// Most bytes of such events.
+    pub queue_bytes: usize,
+    /// How long an idempotency key counts, in seconds.
+    pub idempotency_window: i64,
+}
+
+/// An event that is durable, and the tree that it is in.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// Where it is.
+    pub appended: Appended,
+    /// The tree after the batch that stored it; `None` if it was stored before.
+    pub tree: Option<Arc<TreeHead>>,
+}
+
+/// Why events were not written.
+#[derive(Debug, Clone, Error)]
+pub enum LaneError {
+    /// Too much waits already.
+    #[error("too many events wait to be written")]
+    Full,
+    /// The lanes take nothing new.
+    #[error("the service is shutting down")]
+    Stopping,
+    /// The database did not take them.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl LaneError {
+    /// Whether the failure is about the events themselves: others, or fewer of them, could be stored.
+    pub(super) const fn is_about_content(&self) -> bool {
+        match self {
+            Self::Store(error) => {
+                !matches!(error, StoreError::Unavailable(_) | StoreError::Conflict(_))
+            }
+            Self::Full | Self::Stopping => false,
+        }
+    }
+}
+
+/// Events that were not written, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: LaneError,
+    /// The events.
+    pub events: Vec<PreparedEvent>,
+}
+
+/// The lanes. Cheap to clone.
+#[derive(Clone)]
+pub struct Lanes {
+    queues: Arc<[Queue]>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lanes {
+    /// Starts the lanes; each connects when it has something to write. They end after
+    /// [`Lanes::drain`], or when nobody can submit any more.
+    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules) -> Self {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let count = if store.has_one_writer() { 1 } else { rules.lanes.max(1) };
+        let queues = (0..count).map(|_| {
+            let (queue, waiting) = queue::queue(rules.queue_events, rules.queue_bytes);
+            let writer = store.log_writer();
+            let lane = Lane::new(waiting, writer, clock.clone(), rules.idempotency_window);
+            tasks.spawn(lane.run(stop.clone()));
+            queue
+        });
+        let queues = queues.collect();
+        tasks.close();
+        Self { queues, stop, tasks }
+    }
+
+    /// Writes events in one transaction: all of them or none, in the order given. Answers when they
+    /// are durable. Fails at once with [`LaneError::Full`] if too much waits already. Once submitted,
+    /// they are written whether or not the caller still waits.
+    pub async fn submit(&self, events: Vec<PreparedEvent>) -> Result<Vec<Placed>, Refused> {
+        let Some(first) = events.first() else { return Ok(Vec::new()) };
+        let queue = &self.queues[self.lane_of(&first.organization_id)];
+        let (reply, answer) = oneshot::channel();
+        queue.push(Submission { events, reply })?;
+        // The lane answers everything it takes; if it is gone, it took nothing.
+        let gone = |_| Err(Refused { error: LaneError::Stopping, events: Vec::new() });
+        answer.await.unwrap_or_else(gone)
+    }
+
+    /// Writes events that do not depend on each other: each succeeds or fails by itself, those of one
+    /// organization in the order given. Answers when all are decided.
+    pub async fn submit_each(&self, events: Vec<PreparedEvent>) -> Vec<Result<Placed, LaneError>> {
+        let mut lanes: Vec<(Vec<usize>, Vec<PreparedEvent>)> = Vec::new();
+        lanes.resize_with(self.queues.len(), Default::default);
+        let mut results: Vec<_> = events.iter().map(|_| Err(LaneError::Stopping)).collect();
+        for (index, event) in events.into_iter().enumerate() {
+            let (indexes, events) = &mut lanes[self.lane_of(&event.organization_id)];
+            indexes.push(index);
+            events.push(event);
+        }
+        let written = lanes.into_iter().map(|(indexes, events)| async {
+            let count = events.len();
+            indexes.into_iter().zip(self.submit_or_isolate(count, events).await)
+        });
+        for (index, result) in join_all(written).await.into_iter().flatten() {
+            results[index] = result;
+        }
+        results
+    }
+
+    /// Writes the events together, or one by one if something about one of them is in the way.
+    async fn submit_or_isolate(
+        &self,
+        count: usize,
+        events: Vec<PreparedEvent>,
+    ) -> Vec<Result<Placed, LaneError>> {
+        match self.submit(events).await {
+            Ok(placed) => placed.into_iter().map(Ok).collect(),
+            Err(Refused { error, events }) if count > 1 && error.is_about_content() => {
+                let mut results = Vec::with_capacity(count);
+                for event in events {
+                    let one = self.submit(vec![event]).await;
+                    results.extend(one.map_or_else(
+                        |refused| vec![Err(refused.error)],
+                        |placed| placed.into_iter().map(Ok).collect(),
+                    ));
+                }
+                results
+            }
+            Err(Refused { error, .. }) => vec![Err(error); count],
+        }
+    }
+
+    /// The lane that writes an organization's events.
+    fn lane_of(&self, organization: &OrganizationId) -> usize {
+        let mut hasher = DefaultHasher::new();
+        organization.hash(&mut hasher);
+        // The remainder is smaller than a count of lanes.
+        usize::try_from(hasher.finish() % self.queues.len() as u64).unwrap_or_default()
+    }
+
+    /// Takes nothing new, writes what waits, and gives the connections back.
+    pub async fn drain(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,227 @@
+//! The one way into the log: a batch of prepared events of any organizations, in one transaction,
+//! over a connection of its own.
+
+mod plan;
+mod postgres;
+mod sqlite;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Engine, Result, Store, StoreError};
+use crate::{
+    domain::{
+        event::Event,
+        idempotency::IdempotencyKey,
+        ids::{EventId, OrganizationId},
+        timestamp::Timestamp,
+    },
+    merkle::{Growth, Hash, Salt},
+};
+
+/// An event that was validated, made canonical and hashed; all it lacks is its place in the log.
+#[derive(Debug, Clone)]
+pub struct PreparedEvent {
+    /// Whose log takes it. The organization must be registered.
+    pub organization_id: OrganizationId,
+    /// Id.
+    pub id: EventId,
+    /// When it was received.
+    pub created_at: Timestamp,
+    /// What happened; the columns for filtering are taken from it.
+    pub event: Event,
+    /// The canonical bytes, the one true copy.
+    pub payload: Vec<u8>,
+    /// Random bytes that make the hash unguessable.
+    pub salt: Salt,
+    /// Hash of salt and payload.
+    pub leaf_hash: Hash,
+    /// Key under which a repetition is recognized.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// Where an event is in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Its id; that of the first copy for a duplicate.
+    pub event_id: EventId,
+    /// Its position.
+    pub sequence: u64,
+    /// Hash of its leaf.
+    pub leaf_hash: Hash,
+    /// When it was received.
+    pub created_at: Timestamp,
+    /// Whether it was there already.
+    pub duplicate: bool,
+}
+
+/// A batch that is durable.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Where each event is, in the order of the batch.
+    pub appended: Vec<Appended>,
+    /// What the batch did to the tree of each log that grew. A log whose events were found to be
+    /// stored already, by an attempt whose answer was lost, is not here.
+    pub trees: BTreeMap<OrganizationId, Growth>,
+}
+
+/// When a batch is written, and which idempotency keys count.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchTimes {
+    /// Now.
+    pub now: Timestamp,
+    /// An idempotency key counts if it was stored at or after this.
+    pub keys_since: Timestamp,
+}
+
+/// A transaction that conflicts with another is tried this often.
+const ATTEMPTS: u32 = 5;
+/// Pauses after a lost connection: the first, doubled each time, at most the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(320));
+
+/// Puts events at the end of their logs.
+#[derive(Debug)]
+pub struct LogWriter {
+    connection: Connection,
+}
+
+#[derive(Debug)]
+enum Connection {
+    Sqlite(sqlite::Writer),
+    Postgres(Box<postgres::Writer>),
+}
+
+/// Why an attempt at a batch failed, and so what may be done about it. Nothing of it is stored,
+/// unless the connection was lost.
+#[derive(Debug)]
+enum Failure {
+    /// Another transaction was in the way.
+    Conflict(StoreError),
+    /// The connection was lost: the batch may be stored or not.
+    Lost(StoreError),
+    /// Trying again would not help.
+    Refused(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(_) => Self::Conflict(error),
+            error if error.lost_connection() => Self::Lost(error),
+            error => Self::Refused(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl Store {
+    /// A writer with a connection of its own (SQLite: the turn of the one connection that writes).
+    /// It connects when it is first used.
+    pub fn log_writer(&self) -> LogWriter {
+        let connection = match self.engine {
+            Engine::Sqlite => {
+                let pool = self.writer.get_sqlite_connection_pool().clone();
+                Connection::Sqlite(sqlite::Writer::new(pool))
+            }
+            Engine::Postgres => {
+                let pool = self.writer.get_postgres_connection_pool();
+                let options = pool.connect_options().as_ref().clone();
+                Connection::Postgres(Box::new(postgres::Writer::new(options)))
+            }
+        };
+        LogWriter { connection }
+    }
+}
+
+impl LogWriter {
+    /// Puts events at the end of their logs, in the order given, and returns where they are, in the
+    /// same order. One transaction: all or none. Locks the heads of the logs in the order of their
+    /// organizations' ids, drops duplicates, assigns sequences without gaps, grows the trees, inserts
+    /// all rows, moves the heads. When it returns, the events are durable.
+    ///
+    /// Conflicts with other transactions are tried again. When the connection is lost, the batch is
+    /// tried again on a new one for as long as `patience`, with growing pauses; events that the lost
+    /// attempt did store are found by their ids. If it fails with
+    /// [`StoreError::Unavailable`] all the same, the batch may be stored or not.
+    pub async fn append(
+        &mut self,
+        events: &[PreparedEvent],
+        times: BatchTimes,
+        patience: Duration,
+    ) -> Result<Written> {
+        let (mut conflicts, mut lost_before) = (0, false);
+        let (begun, mut pause) = (Instant::now(), PAUSES.0);
+        loop {
+            let attempt = match &mut self.connection {
+                Connection::Sqlite(writer) => writer.append(events, times, lost_before).await,
+                Connection::Postgres(writer) => writer.append(events, times, lost_before).await,
+            };
+            match attempt {
+                Ok(written) => return Ok(written),
+                Err(Failure::Refused(error)) => return Err(error),
+                Err(Failure::Conflict(error)) => {
+                    conflicts += 1;
+                    if conflicts == ATTEMPTS {
+                        return Err(error);
+                    }
+                }
+                Err(Failure::Lost(error)) => {
+                    lost_before = true;
+                    if begun.elapsed() + pause > patience {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    /// Gives the connection back.
+    pub async fn close(self) {
+        if let Connection::Postgres(writer) = self.connection {
+            writer.close().await;
+        }
+    }
+}
+
+/// Stands before, between and after the values in the columns for filtering by target. Texts of
+/// events have no control characters, so it occurs in no value.
+const SEPARATOR: char = '\u{1f}';
+
+/// `value` as it stands in a column for filtering by target.
+pub(super) fn separated(value: &str) -> String {
+    joined([value].into_iter())
+}
+
+fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::from(SEPARATOR);
+    for value in values {
+        text.push_str(value);
+        text.push(SEPARATOR);
+    }
+    text
+}
+
+impl PreparedEvent {
+    /// The column for filtering by type of target.
+    fn target_types(&self) -> String {
+        joined(self.event.targets.iter().map(|target| target.kind.as_str()))
+    }
+
+    /// The column for filtering by id of target.
+    fn target_ids(&self) -> String {
+        joined(self.event.targets.iter().map(|target| target.id.as_str()))
+    }
+}
+
+/// Bytes of a fixed length, as they were stored.
+pub(super) fn fixed<const N: usize>(bytes: Vec<u8>, column: &'static str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| StoreError::inconsistent("events", column))
+}
