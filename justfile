@@ -88,6 +88,11 @@ export-memory EVENTS="1000000" *URL:
     cargo build --release --locked --bins --example export_memory
     target/release/examples/export_memory {{ EVENTS }} {{ URL }}
 
+# Measures the service beside its peers: `just bench --help`; `--output docs` writes docs/performance.md.
+bench *ARGS:
+    cargo build --release --locked --bin audit-logs
+    target/release/audit-logs bench {{ ARGS }}
+
 # Starts the server; arguments are handed on: `just run --help`.
 run *ARGS:
     cargo run --locked -- {{ ARGS }}

@@ -1,5 +1,6 @@
 //! The program as its user runs it: arguments and environment in, exit code and output out.
 
+mod bench;
 mod crash;
 mod demo;
 mod export;
