@@ -11,8 +11,9 @@ use rand::RngExt;
 use super::sample::Sample;
 use crate::{
     domain::{
+        canonical::{canonical_event, canonical_sent_event},
         clock::{Clock, SystemClock},
-        event::{LoggedEvent, canonical_json},
+        event::LoggedEvent,
         idempotency::IdempotencyKey,
         ids::{EnvironmentId, EventId, OrganizationId},
         schema_check::TargetRule,
@@ -187,7 +188,7 @@ impl Rows {
         let key = if keyed {
             let supplied = format!("{:032x}", rand::rng().random::<u128>());
             let environment = EnvironmentId::from_stored("environment_01JQ4X7Z6E5M2K9T8V3B1N0CDA");
-            let sent = canonical_json(&event)?;
+            let sent = canonical_sent_event(&event)?;
             let key = IdempotencyKey::derive(&environment, &organization, &supplied, &sent);
             Some(*key.as_bytes())
         } else {
@@ -196,7 +197,7 @@ impl Rows {
         let mut random = rand::rng();
         let (id, salt) = (EventId::generate(now, &mut random), random.random());
         let logged = LoggedEvent { id, organization_id: organization, created_at: now, event };
-        let payload = canonical_json(&logged)?;
+        let payload = canonical_event(&logged)?;
         let LoggedEvent { id, event, .. } = logged;
         let joined = |parts: Vec<&str>| format!("\u{1f}{}\u{1f}", parts.join("\u{1f}"));
         Ok(Event {

@@ -26,8 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "service", may_use: &["domain", "merkle", "store", "export"] },
     // A worker is told of new jobs by the service, and writes what the store holds.
     Layer { name: "worker", may_use: &["domain", "store", "export", "service"] },
-    // `store` for the types that services return.
-    Layer { name: "transport", may_use: &["domain", "proto", "service", "store", "export"] },
+    Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     // Beside the service, never through it: the peers are measured straight on the database.

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Engine, Result, Store, StoreError};
+use sqlx::{SqlitePool, postgres::PgConnectOptions};
+
+use super::{Result, StoreError};
 use crate::{
     domain::{
         event::Event,
@@ -120,26 +122,17 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl Store {
-    /// A writer with a connection of its own (SQLite: the turn of the one connection that writes).
-    /// It connects when it is first used.
-    pub fn log_writer(&self) -> LogWriter {
-        let connection = match self.engine {
-            Engine::Sqlite => {
-                let pool = self.writer.get_sqlite_connection_pool().clone();
-                Connection::Sqlite(sqlite::Writer::new(pool))
-            }
-            Engine::Postgres => {
-                let pool = self.writer.get_postgres_connection_pool();
-                let options = pool.connect_options().as_ref().clone();
-                Connection::Postgres(Box::new(postgres::Writer::new(options)))
-            }
-        };
-        LogWriter { connection }
-    }
-}
-
 impl LogWriter {
+    /// Appends over the one connection of the pool, in turn with its other users.
+    pub(super) fn sqlite(pool: SqlitePool) -> Self {
+        Self { connection: Connection::Sqlite(sqlite::Writer::new(pool)) }
+    }
+
+    /// Appends over a connection of its own, made when it is first used.
+    pub(super) fn postgres(options: PgConnectOptions) -> Self {
+        Self { connection: Connection::Postgres(Box::new(postgres::Writer::new(options))) }
+    }
+
     /// Puts events at the end of their logs, in the order given, and returns where they are, in the
     /// same order. One transaction: all or none. Locks the heads of the logs in the order of their
     /// organizations' ids, drops duplicates, assigns sequences without gaps, grows the trees, inserts
