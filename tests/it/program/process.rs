@@ -41,7 +41,8 @@ impl Program {
         Self::over(postgres_url)
     }
 
-    fn over(postgres_url: Option<String>) -> Self {
+    /// Over a PostgreSQL database, or SQLite's in the data directory; without a key.
+    pub fn over(postgres_url: Option<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         let variables = Vec::new();
