@@ -71,7 +71,7 @@ torture ROUNDS="100" SEED="":
     export AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required
     export AUDIT_LOGS_TEST_TORTURE_ROUNDS={{ ROUNDS }}
     if [[ -n '{{ SEED }}' ]]; then export AUDIT_LOGS_TEST_TORTURE_SEED='{{ SEED }}'; fi
-    cargo test --locked --test it torture:: -- --nocapture
+    cargo test --locked --test it torture:: -- --nocapture --skip torture::teeth
 
 # Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
 readme-run: (readme-block "run")

@@ -147,6 +147,7 @@ impl Outcome {
     /// Standard output of a program that did what it was asked to do.
     pub fn expect_success(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
         self.stdout
     }
 
@@ -282,6 +283,8 @@ impl Server {
 
     /// Kills it without a chance to do anything more.
     pub fn kill(self) {
+        let log = self.process.stderr.text();
+        assert!(!log.contains("panicked"), "{log}");
         drop(self.process);
     }
 

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::Write,
     os::unix::{fs::chown, process::CommandExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -12,12 +12,17 @@ use std::{
 
 use super::{disk::SmallDisk, postgres::free_port};
 
+/// Where the tables are, below the directory of a cluster.
+const DATA: &str = "data";
+/// Where the write-ahead log is.
+const LOG: &str = "wal";
+
 /// Where the pieces of a cluster are.
 pub struct Cluster {
     binaries: PathBuf,
     /// Of its data, its socket and its log. Removed with it.
     directory: PathBuf,
-    /// What its data is on, if that is not the disk of its directory.
+    /// The small disk of a part of it.
     pub disk: Option<SmallDisk>,
     port: u16,
     options: String,
@@ -50,25 +55,40 @@ impl Cluster {
     /// Makes one in a directory of its own and starts it with further options such as
     /// `-c fsync=off`.
     pub fn start(options: &[&str]) -> Self {
-        Self::start_on(|_| None, options)
+        Self::make(None, options, &[])
     }
 
-    /// The same with its data, but not its write-ahead log, on what `disk` puts at the path that it
-    /// is given.
-    pub fn start_on(disk: impl FnOnce(&Path) -> Option<SmallDisk>, options: &[&str]) -> Self {
+    /// The same with its tables on a disk of so many MiB, but not its write-ahead log.
+    pub fn with_small_disk(mebibytes: u32) -> Self {
+        Self::make(Some((DATA, mebibytes)), &[], &[])
+    }
+
+    /// The same with its write-ahead log on a disk of so many MiB: in segments of 1 MiB, few of which
+    /// are kept for later.
+    pub fn with_small_disk_for_log(mebibytes: u32) -> Self {
+        // Large enough that it is full before a checkpoint makes room.
+        let options = ["-c min_wal_size=2MB", "-c max_wal_size=1GB"];
+        Self::make(Some((LOG, mebibytes)), &options, &["--wal-segsize=1"])
+    }
+
+    fn make(disk: Option<(&str, u32)>, options: &[&str], initdb: &[&str]) -> Self {
         let binaries = binaries().expect("asked first");
         let directory = tempfile::Builder::new().prefix("audit-logs-pg").tempdir().unwrap().keep();
-        let data = directory.join("data");
+        let (data, log) = (directory.join(DATA), directory.join(LOG));
         fs::create_dir(&data).unwrap();
-        let disk = disk(&data);
+        fs::create_dir(&log).unwrap();
+        let disk = disk.map(|(what, mebibytes)| SmallDisk::mount(&directory.join(what), mebibytes));
         let user = is_root().then(unprivileged_user);
-        chown(&directory, user, user).unwrap();
-        chown(&data, user, user).unwrap();
+        for path in [&directory, &data, &log] {
+            chown(path, user, user).unwrap();
+        }
         let output = as_postgres(Command::new(binaries.join("initdb")))
-            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "-D"])
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"])
+            .args(initdb)
+            .arg("-D")
             .arg(&data)
             .arg("--waldir")
-            .arg(directory.join("wal"))
+            .arg(&log)
             .current_dir(&directory)
             .output()
             .unwrap();
@@ -89,9 +109,9 @@ impl Cluster {
     pub fn resume(&mut self) {
         let directory = self.directory.display();
         let script = format!(
-            "'{}' -D '{directory}/data' {} -c max_connections=400 -c port={} -c listen_addresses=127.0.0.1 \
+            "'{}' -D '{directory}/{DATA}' {} -c max_connections=400 -c port={} -c listen_addresses=127.0.0.1 \
              -c unix_socket_directories='{directory}' >>'{directory}/log' 2>&1 & \
-             server=$!; read -r order; kill -QUIT $server; wait $server; \
+             server=$!; read -r order; kill -QUIT $server 2>/dev/null; wait $server; \
              [ \"$order\" = keep ] || rm -rf '{directory}'",
             self.binaries.join("postgres").display(),
             self.options,

@@ -87,7 +87,6 @@ async fn the_disk_of_sqlite_is_full() {
     if !can_mount() {
         return;
     }
-    // Mounted within the program's directory, so it must go first.
     let program = Program::on(Engine::Sqlite).await;
     let data = program.path("data");
     std::fs::create_dir(&data).unwrap();
@@ -95,14 +94,51 @@ async fn the_disk_of_sqlite_is_full() {
     the_disk_is_full(Engine::Sqlite, program, &disk).await;
 }
 
+fn program_over(cluster: &Cluster) -> Program {
+    Program::over(Some(format!("{}/postgres", cluster.base())))
+        .with("AUDIT_LOGS_BOOTSTRAP_API_KEY", ROOT_KEY)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_disk_of_postgres_is_full() {
     if !can_mount() || !is_installed() {
         return;
     }
-    let on_small_disk = |data: &std::path::Path| Some(SmallDisk::mount(data, size_of_disk()));
-    let cluster = Cluster::start_on(on_small_disk, &[]);
-    let program = Program::over(Some(format!("{}/postgres", cluster.base())))
-        .with("AUDIT_LOGS_BOOTSTRAP_API_KEY", ROOT_KEY);
+    let cluster = Cluster::with_small_disk(size_of_disk());
+    let program = program_over(&cluster);
     the_disk_is_full(Engine::Postgres, program, cluster.disk.as_ref().unwrap()).await;
+}
+
+/// PostgreSQL cannot go on without its log: it goes down, and stays down until there is room and
+/// somebody starts it again. Each round costs 20 seconds of waiting, so only the long form has any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_of_the_log_of_postgres_is_full() {
+    let rounds = rounds().min(MOST_ROUNDS) / 4;
+    if rounds == 0 || !can_mount() || !is_installed() {
+        return;
+    }
+    let mut cluster = Cluster::with_small_disk_for_log(size_of_disk());
+    let program = program_over(&cluster);
+    let server = program.serve_with(&["--migrate"]).await;
+    let client = server.client().await;
+    let name = "disk of the write-ahead log full, Postgres".to_owned();
+    let mut torture = Torture::over(name, program, vec![client.clone()]).await;
+    torture.shape.padding = 2_000;
+    for _ in 0..rounds {
+        // Gives segments back that are kept for later.
+        torture.program.execute("CHECKPOINT").await;
+        cluster.disk.as_ref().unwrap().fill_up_to(ROOM);
+        let storm = torture.storm();
+        until_full(&torture).await;
+        torture.disaster();
+        cluster.stop_immediately();
+        cluster.disk.as_ref().unwrap().free();
+        cluster.resume();
+        readiness(&server.url, true).await;
+        torture.some_moment().await;
+        storm.end().await;
+        torture.check(&client).await;
+    }
+    torture.conclude(&client).await;
+    server.stop().await.expect_success();
 }

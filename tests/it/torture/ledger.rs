@@ -200,15 +200,12 @@ impl Ledger {
         count(&self.tally.checks);
     }
 
-    /// The same, from the start of each log.
-    pub async fn check_everything(&self, client: &AuditLogs, database_url: &str) {
-        {
-            let mut state = self.state();
-            state.lengths.clear();
-            state.ids.clear();
-            state.events.iter_mut().for_each(|entry| entry.read = None);
-        }
-        self.check(client, database_url).await;
+    /// Forgets what was read: the next check reads each log from its start.
+    pub fn read_again(&self) {
+        let mut state = self.state();
+        state.lengths.clear();
+        state.ids.clear();
+        state.events.iter_mut().for_each(|entry| entry.read = None);
     }
 
     async fn read(&self, mut client: AuditLogs, organization: &str) {

@@ -124,7 +124,7 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { writers: 8, organizations: 20, padding: 0 }
+        Self { writers: 24, organizations: 20, padding: 0 }
     }
 }
 

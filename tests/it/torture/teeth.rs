@@ -68,7 +68,8 @@ async fn the_ledger_notices_what_is_wrong() {
         torture.program.write("data/audit-logs.db", &untouched);
         let server = torture.program.serve().await;
         let mut client = server.client().await;
-        torture.ledger.check_everything(&client, torture.program.database_url()).await;
+        torture.ledger.read_again();
+        torture.look(&client).await;
         match wrong {
             Wrong::Statements(statements) => {
                 for statement in *statements {
@@ -79,8 +80,8 @@ async fn the_ledger_notices_what_is_wrong() {
                 client.create_event(item(*number).request()).await.unwrap();
             }
         }
-        let look = torture.ledger.check_everything(&client, torture.program.database_url());
-        let found = AssertUnwindSafe(look).catch_unwind().await;
+        torture.ledger.read_again();
+        let found = AssertUnwindSafe(torture.look(&client)).catch_unwind().await;
         assert!(found.is_err(), "not found: {name}");
         server.stop().await.expect_success();
     }
