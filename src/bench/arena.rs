@@ -12,7 +12,7 @@ use super::{
     load::{Measurement, drive},
     peers::{Peers, postgres, sqlite},
     plan::{Backend, Plan, Timing},
-    postgres::{Database, PostgresServer},
+    postgres::PostgresServer,
     progress::Progress,
     sample::Sample,
     server::{BatchCaller, CreateCaller, Load, Server},
@@ -49,7 +49,6 @@ pub struct Arena<'a> {
     /// The database's URL.
     pub database_url: String,
     directory: PathBuf,
-    database: Option<Database>,
 }
 
 impl Ground {
@@ -58,21 +57,17 @@ impl Ground {
         self.progress.say(&format!("{}: starting a server for {topic}", self.backend));
         let directory = self.directory.join(topic);
         fs::create_dir(&directory).context("cannot make a directory")?;
-        let database = match &self.postgres {
+        let file = directory.join("audit-logs.db");
+        let database_url = match &self.postgres {
             Some(server) => {
                 let name = format!("audit_logs_bench_{}_{topic}", std::process::id());
-                Some(server.create_database(&name).await?)
+                server.create_database(&name).await?
             }
-            None => None,
-        };
-        let file = directory.join("audit-logs.db");
-        let database_url = match &database {
-            Some(database) => database.url.clone(),
             None => format!("sqlite://{}", file.display()),
         };
         let server = Server::start(&self.program, &directory, &database_url, &self.sample).await?;
         let peers = self.peers(&file, &database_url).await?;
-        Ok(Arena { ground: self, server, peers, database_url, directory, database })
+        Ok(Arena { ground: self, server, peers, database_url, directory })
     }
 
     async fn peers(&self, file: &Path, url: &str) -> Result<Peers> {
@@ -88,8 +83,8 @@ impl Arena<'_> {
     pub async fn close(self) -> Result<()> {
         drop(self.server);
         drop(self.peers);
-        if let (Some(server), Some(database)) = (&self.ground.postgres, self.database) {
-            server.drop_database(database).await?;
+        if let Some(server) = &self.ground.postgres {
+            server.drop_databases().await?;
         }
         fs::remove_dir_all(&self.directory).context("cannot remove what was measured")
     }

@@ -32,6 +32,8 @@ impl Machine {
     /// Looks at the machine; `directory` is where the databases will be.
     pub fn describe(directory: &Path) -> Result<Self> {
         let synced_writes_per_second = synced_writes(&directory.join("disk"))?;
+        // Whoever else is at work on the machine spoils the figures.
+        let load = fs::read_to_string("/proc/loadavg").ok().map(|text| text.trim().to_owned());
         let build = if cfg!(debug_assertions) { "debug" } else { "release" };
         let unknown = || "unknown".to_owned();
         let from = |path, name| field(path, name).unwrap_or_else(unknown);
@@ -50,6 +52,7 @@ impl Machine {
             ("CPU", from("/proc/cpuinfo", "model name")),
             ("cores", cores.to_string()),
             ("memory", from("/proc/meminfo", "MemTotal")),
+            ("load average before the run", load.unwrap_or_else(unknown)),
             ("kernel", program("uname", &["-sr"])),
             ("file system", file_system(directory).unwrap_or_else(unknown)),
             ("disk", disk),

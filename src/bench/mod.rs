@@ -24,7 +24,8 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     arena::Ground,
@@ -55,6 +56,8 @@ pub struct Bench {
     pub plan: Plan,
     /// Where databases and files go, in a directory that is removed at the end.
     pub directory: PathBuf,
+    /// Ends the run early; what was started and stored is removed all the same.
+    pub stop: CancellationToken,
 }
 
 /// A directory that is removed when it is dropped.
@@ -123,8 +126,14 @@ impl Bench {
             postgres,
             progress: Progress::new(),
         };
-        let sections = self.sections(&ground).await;
+        let sections = tokio::select! {
+            sections = self.sections(&ground) => sections,
+            () = self.stop.cancelled() => Err(anyhow!("stopped before the end")),
+        };
         ground.progress.finish();
+        if let Some(server) = &ground.postgres {
+            server.drop_databases().await?;
+        }
         Ok(EngineReport { engine: backend.to_string(), settings, sections: sections? })
     }
 

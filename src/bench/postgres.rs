@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,14 +35,9 @@ pub struct PostgresServer {
     options: PgConnectOptions,
     /// Where it is from.
     pub origin: &'static str,
+    /// Databases that were made and not removed yet.
+    databases: Mutex<Vec<String>>,
     _process: Option<Guarded>,
-}
-
-/// A database that was made for a measurement.
-pub struct Database {
-    /// Its URL.
-    pub url: String,
-    name: String,
 }
 
 impl PostgresServer {
@@ -50,7 +46,8 @@ impl PostgresServer {
         // The driver's own complaint would repeat the URL, which may hold a password.
         let options = PgConnectOptions::from_str(url).ok();
         let options = options.context("the database URL is not a valid postgres:// URL")?;
-        Ok(Self { options, origin: "the one that was named", _process: None })
+        let origin = "the one that was named";
+        Ok(Self { options, origin, databases: Mutex::default(), _process: None })
     }
 
     /// Starts a private server with its files in `directory`.
@@ -99,21 +96,30 @@ impl PostgresServer {
             ensure!(started.elapsed() < START, "PostgreSQL does not start");
             tokio::time::sleep(LOOK).await;
         }
-        Ok(Self { options, origin: "private, started for this run", _process: Some(process) })
+        let origin = "private, started for this run";
+        Ok(Self { options, origin, databases: Mutex::default(), _process: Some(process) })
     }
 
-    /// Makes an empty database.
-    pub async fn create_database(&self, name: &str) -> Result<Database> {
+    /// Makes an empty database and returns its URL.
+    pub async fn create_database(&self, name: &str) -> Result<String> {
         self.execute(&format!("CREATE DATABASE {name}"))
             .await
             .context("the benchmark needs a user that may create databases")?;
-        let url = self.options.clone().database(name).to_url_lossy().to_string();
-        Ok(Database { url, name: name.to_owned() })
+        self.databases().push(name.to_owned());
+        Ok(self.options.clone().database(name).to_url_lossy().to_string())
     }
 
-    /// Removes a database, whoever is still connected.
-    pub async fn drop_database(&self, database: Database) -> Result<()> {
-        self.execute(&format!("DROP DATABASE {} WITH (FORCE)", database.name)).await
+    /// Removes the databases that were made, whoever is still connected.
+    pub async fn drop_databases(&self) -> Result<()> {
+        let names = std::mem::take(&mut *self.databases());
+        for name in names {
+            self.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+        }
+        Ok(())
+    }
+
+    fn databases(&self) -> MutexGuard<'_, Vec<String>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Version and settings, for the report.

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rand::{RngExt, distr::Alphanumeric};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use super::{
     process::{Guarded, Start, free_port},
@@ -106,14 +108,14 @@ impl Server {
         while let Err(status) = client.create_action_schema(sample.schema_request()).await {
             self.process.expect_running(&self.log)?;
             // It listens before its database is ready.
-            if status.code() != tonic::Code::Unavailable || started.elapsed() > START {
+            if status.code() != Code::Unavailable || started.elapsed() > START {
                 bail!("the server refused the schema: {}", explain(&status));
             }
             tokio::time::sleep(LOOK).await;
         }
         for organizations in sample.organizations().chunks(100) {
-            let requests = organizations.iter().map(|organization| sample.message(organization));
-            send_batch(&mut client, requests.collect()).await?;
+            let requests = || organizations.iter().map(|id| sample.message(id)).collect();
+            send_batch(&mut client, requests).await?;
         }
         Ok(())
     }
@@ -141,13 +143,17 @@ async fn connect(process: &Guarded, log: &Path, address: &str, key: &str) -> Res
 /// Sends a batch of which every event must be stored; returns how many there were.
 pub async fn send_batch(
     client: &mut AuditLogs,
-    requests: Vec<v1::CreateEventRequest>,
+    requests: impl Fn() -> Vec<v1::CreateEventRequest>,
 ) -> Result<u64> {
-    let sent = requests.len();
-    let request = v1::BatchCreateEventsRequest { requests, atomic: false };
-    let answer = client.batch_create_events(request).await;
-    let answer = answer.map_err(|status| anyhow::anyhow!("a batch: {}", explain(&status)))?;
-    let results = answer.into_inner().results;
+    let (sent, results) = loop {
+        let requests = requests();
+        let sent = requests.len();
+        let request = v1::BatchCreateEventsRequest { requests, atomic: false };
+        match client.batch_create_events(request).await {
+            Ok(answer) => break (sent, answer.into_inner().results),
+            Err(status) => wait_to_retry(&status).await?,
+        }
+    };
     let created = |result: &v1::BatchCreateEventsResult| {
         matches!(result.result, Some(v1::batch_create_events_result::Result::Created(_)))
     };
@@ -156,6 +162,16 @@ pub async fn send_batch(
         bail!("the server did not store every event of a batch: {refused:?}");
     }
     Ok(sent as u64)
+}
+
+/// Waits as long as a full server asks for, as every client should; anything else is an error.
+async fn wait_to_retry(status: &Status) -> Result<()> {
+    if status.code() != Code::ResourceExhausted {
+        bail!("the server refused a call: {}", explain(status));
+    }
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    tokio::time::sleep(asked.unwrap_or(LOOK)).await;
+    Ok(())
 }
 
 /// What all callers need to know.
@@ -202,9 +218,9 @@ pub struct CreateCaller {
 
 impl super::load::Caller for CreateCaller {
     async fn call(&mut self) -> Result<u64> {
-        let answer = self.client.create_event(self.load.request()).await;
-        let answer = answer.map_err(|status| anyhow::anyhow!("CreateEvent: {}", explain(&status)));
-        answer.context("the server did not take an event")?;
+        while let Err(status) = self.client.create_event(self.load.request()).await {
+            wait_to_retry(&status).await?;
+        }
         Ok(1)
     }
 }
@@ -221,7 +237,7 @@ pub struct BatchCaller {
 
 impl super::load::Caller for BatchCaller {
     async fn call(&mut self) -> Result<u64> {
-        let requests = (0..self.size).map(|_| self.load.request());
-        send_batch(&mut self.client, requests.collect()).await
+        let (load, size) = (&self.load, self.size);
+        send_batch(&mut self.client, || (0..size).map(|_| load.request()).collect()).await
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bench::{Backend, Bench, Plan, Report, Topic, limit},
@@ -23,8 +24,8 @@ What is measured, each figure beside its peer in the same run:
   growth         rates at 0, 1 M and 5 M events in one log
 
 The server runs as a process of its own on a database of its own: on SQLite in a temporary directory
-(another can be named by --data-dir), on PostgreSQL in a new database of the server that --database-url
-names or, without that, of a private server (default settings, so fsync is on) if initdb is found. All
+(another can be named by --data-dir), on PostgreSQL in a new database of the server that the flag
+--database-url names (no variable is read: it may name a database in use) or, without it, of a private server (default settings, so fsync is on) if initdb is found. All
 is removed at the end. A full run takes some 10 minutes per engine and 10 GB of disk.
 
 Examples:
@@ -88,12 +89,16 @@ pub async fn run(flags: &Flags, arguments: Arguments) -> Result<()> {
     }
     let bench = bench(flags, &arguments)?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // Dropping the benchmark ends its servers and removes its files.
-    let report = tokio::select! {
-        report = bench.run() => report?,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("terminated"),
-    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = bench.stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    let report = bench.run().await?;
     if let Some(directory) = &arguments.output {
         write(&report, directory)?;
     }
@@ -124,6 +129,7 @@ fn bench(flags: &Flags, arguments: &Arguments) -> Result<Bench> {
         topics: if only.is_empty() { Topic::ALL.to_vec() } else { only.clone() },
         plan,
         directory: flags.data_dir.clone().unwrap_or_else(std::env::temp_dir),
+        stop: CancellationToken::new(),
     })
 }
 

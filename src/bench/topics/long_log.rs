@@ -197,7 +197,9 @@ fn peer_command(arena: &Arena<'_>, file: &Path) -> Result<Option<Command>> {
             let copy = select("convert_from(payload, 'UTF8')");
             let copy = format!("\\copy ({copy}) TO '{}' CSV", file.display());
             let mut command = Command::new(programs.join("psql"));
-            command.args(["--no-psqlrc", "-d", &arena.database_url, "-c", &copy]);
+            // The parameters are those of the driver, which psql does not know.
+            let url = arena.database_url.split('?').next().unwrap_or_default();
+            command.args(["--no-psqlrc", "-d", url, "-c", &copy]);
             command.stdout(Stdio::null());
             command
         }),
