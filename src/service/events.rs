@@ -32,7 +32,7 @@ use crate::{
         violation::{Reason, Violation, Violations},
     },
     merkle,
-    store::{Appended, PreparedEvent, Store},
+    store::{Appended, EventColumns, PreparedEvent, Store},
 };
 
 /// Records and reads events.
@@ -289,7 +289,7 @@ impl Events {
             organization_id,
             id,
             created_at,
-            event,
+            columns: EventColumns::of(event),
             payload,
             salt,
             leaf_hash,

@@ -22,7 +22,7 @@ use sea_orm::{
 
 pub use self::{
     actions::NewSchema,
-    append::{Appended, BatchTimes, LogWriter, PreparedEvent, Written},
+    append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,

@@ -31,8 +31,8 @@ pub struct PreparedEvent {
     pub id: EventId,
     /// When it was received.
     pub created_at: Timestamp,
-    /// What happened; the columns for filtering are taken from it.
-    pub event: Event,
+    /// The columns for filtering.
+    pub columns: EventColumns,
     /// The canonical bytes, the one true copy.
     pub payload: Vec<u8>,
     /// Random bytes that make the hash unguessable.
@@ -41,6 +41,18 @@ pub struct PreparedEvent {
     pub leaf_hash: Hash,
     /// Key under which a repetition is recognized.
     pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// What of an event stands in columns of its own, so that it can be filtered by.
+#[derive(Debug, Clone)]
+pub struct EventColumns {
+    action: String,
+    version: u32,
+    occurred_at: Timestamp,
+    actor_id: String,
+    actor_name: Option<String>,
+    target_types: String,
+    target_ids: String,
 }
 
 /// Where an event is in the log.
@@ -202,15 +214,21 @@ fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-impl PreparedEvent {
-    /// The column for filtering by type of target.
-    fn target_types(&self) -> String {
-        joined(self.event.targets.iter().map(|target| target.kind.as_str()))
-    }
-
-    /// The column for filtering by id of target.
-    fn target_ids(&self) -> String {
-        joined(self.event.targets.iter().map(|target| target.id.as_str()))
+impl EventColumns {
+    /// What of an event can be filtered by. The rest of it is given up here, on the task that made
+    /// it, and not in the lane.
+    pub fn of(event: Event) -> Self {
+        let target_types = joined(event.targets.iter().map(|target| target.kind.as_str()));
+        let target_ids = joined(event.targets.iter().map(|target| target.id.as_str()));
+        Self {
+            action: event.action,
+            version: event.version,
+            occurred_at: event.occurred_at,
+            actor_id: event.actor.id,
+            actor_name: event.actor.name,
+            target_types,
+            target_ids,
+        }
     }
 }
 
