@@ -22,10 +22,11 @@ const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Recognizes the caller of an RPC.
 pub async fn authenticate(
-    State((authenticator, readiness)): State<(Authenticator, Readiness)>,
+    State(state): State<Arc<(Authenticator, Readiness)>>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let (authenticator, readiness) = state.as_ref();
     let path = request.uri().path();
     if OPEN.iter().any(|open| path.starts_with(open)) {
         return next.run(request).await;
