@@ -14,6 +14,7 @@ mod idempotency;
 mod organizations;
 mod paging;
 mod read;
+mod tree;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
