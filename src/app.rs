@@ -259,6 +259,13 @@ async fn prepare_database(
         }
         result => result?,
     }
+    services.transparency.register_key().await?;
+    if store.engine() == Engine::Postgres && settings.signing_key_file.is_none() {
+        warn!(
+            path = %signing_key::path(settings).display(),
+            "signing_key_file is not set: replicas must share one key file"
+        );
+    }
     if let Some(value) = &settings.bootstrap_api_key {
         let value = KeyValue::from_operator(value.reveal()).context("bootstrap_api_key is weak")?;
         services.api_keys.bootstrap(value).await.context("bootstrap_api_key")?;

@@ -10,10 +10,10 @@ use super::{
     lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
-    receipts::{self, Contents, Receipt},
+    receipts::{self, Receipt},
     require,
     schemas::{Lookup, Schemas},
-    signer::CheckpointSigner,
+    transparency::Transparency,
     unknown_cursor,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         violation::{Reason, Violation, Violations},
     },
     merkle,
-    store::{Appended, PreparedEvent, Store},
+    store::{Appended, LeafData, PreparedEvent, Store},
 };
 
 /// Records and reads events.
@@ -43,7 +43,7 @@ pub struct Events {
     organizations: Organizations,
     schemas: Schemas,
     lanes: Lanes,
-    signer: CheckpointSigner,
+    transparency: Transparency,
 }
 
 /// An event as a caller wants it recorded.
@@ -80,7 +80,7 @@ struct Accepted {
 struct Wants {
     tenant: Tenant,
     /// For a receipt, if one is wanted.
-    contents: Option<Contents>,
+    contents: Option<LeafData>,
 }
 
 /// The result of a batch: one per event, in the order of the request.
@@ -95,9 +95,9 @@ impl Events {
         organizations: Organizations,
         schemas: Schemas,
         lanes: Lanes,
-        signer: CheckpointSigner,
+        transparency: Transparency,
     ) -> Self {
-        Self { store, clock, rules, organizations, schemas, lanes, signer }
+        Self { store, clock, rules, organizations, schemas, lanes, transparency }
     }
 
     /// Records one event. When it returns, the event is durable and in its log.
@@ -191,14 +191,11 @@ impl Events {
         let Some(contents) = wants.contents else {
             return Ok(Recorded { appended: placed.appended, receipt: None });
         };
-        let receipt = match receipts::fresh(&self.signer, &placed, contents)? {
+        let signer = self.transparency.signer();
+        let receipt = match receipts::fresh(signer, &placed, contents)? {
             Some(receipt) => receipt,
-            None => {
-                return Err(Error::Internal(format!(
-                    "no receipt in {}",
-                    wants.tenant.organization
-                )));
-            }
+            // It was there already.
+            None => self.transparency.receipt(&wants.tenant, placed.appended.sequence).await?,
         };
         Ok(Recorded { appended: placed.appended, receipt: Some(receipt) })
     }
@@ -228,7 +225,7 @@ impl Events {
         let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
         self.check_schema(tenant.tenant(), &event).await?;
         let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency_key)?;
-        let contents = new.receipt.then(|| Contents::of(&prepared));
+        let contents = new.receipt.then(|| receipts::contents(&prepared));
         let wants = Wants { tenant: tenant.tenant().clone(), contents };
         Ok(Accepted { tenant, prepared, wants })
     }

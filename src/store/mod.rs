@@ -11,9 +11,11 @@ mod error;
 mod events;
 mod exports;
 mod idempotency;
+mod leaves;
 mod organizations;
 mod paging;
 mod read;
+mod signing_keys;
 mod tree;
 
 use sea_orm::{
@@ -27,8 +29,10 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    leaves::{Leaf, LeafData, LeafKey},
     organizations::Owner,
     read::ExportRow,
+    signing_keys::RegisteredKey,
 };
 
 /// The result of a store function.

@@ -19,7 +19,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     auth, deadline,
-    grpc::{ApiKeysService, AuditLogsService, OrganizationsService},
+    grpc::{ApiKeysService, AuditLogsService, OrganizationsService, TransparencyLogService},
     http, undecodable,
 };
 use crate::{
@@ -28,14 +28,20 @@ use crate::{
         v1::{
             api_keys_server::ApiKeysServer, audit_logs_server::AuditLogsServer,
             organizations_server::OrganizationsServer,
+            transparency_log_server::TransparencyLogServer,
         },
     },
     service::{Services, download::DOWNLOAD_PATH},
 };
 
 /// Names of the services whose health is told.
-const SERVICES: [&str; 4] =
-    ["", "auditlogs.v1.AuditLogs", "auditlogs.v1.Organizations", "auditlogs.v1.ApiKeys"];
+const SERVICES: [&str; 5] = [
+    "",
+    "auditlogs.v1.AuditLogs",
+    "auditlogs.v1.Organizations",
+    "auditlogs.v1.TransparencyLog",
+    "auditlogs.v1.ApiKeys",
+];
 
 /// Whether calls can be served: the database is migrated and reachable, and no shutdown began.
 #[derive(Clone)]
@@ -92,6 +98,9 @@ pub async fn routes(
     let grpc = Routes::new(AuditLogsServer::new(AuditLogsService::new(services.clone())))
         .add_service(OrganizationsServer::new(OrganizationsService::new(
             services.organizations.clone(),
+        )))
+        .add_service(TransparencyLogServer::new(TransparencyLogService::new(
+            services.transparency.clone(),
         )))
         .add_service(ApiKeysServer::new(ApiKeysService::new(services.api_keys.clone())))
         .add_service(health)

@@ -22,3 +22,4 @@ mod organizations;
 mod program;
 mod refusals;
 mod tenancy;
+mod transparency;
