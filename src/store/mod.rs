@@ -4,6 +4,7 @@
 mod actions;
 mod api_keys;
 mod append;
+mod checkpoints;
 mod connect;
 mod dialect;
 mod entity;
@@ -26,6 +27,7 @@ use sea_orm::{
 pub use self::{
     actions::NewSchema,
     append::{Appended, BatchTimes, LogWriter, PreparedEvent, Written},
+    checkpoints::{GrownLog, StoredCheckpoint},
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,

@@ -1,5 +1,6 @@
 //! The proofs of what a log holds, checked with our own code and with that of others.
 
+mod history;
 mod keys;
 mod proofs;
 mod receipts;
