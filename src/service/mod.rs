@@ -12,6 +12,7 @@ pub mod receipts;
 mod remembered;
 pub mod schemas;
 pub mod signer;
+mod tiles;
 pub mod transparency;
 
 use std::sync::Arc;

@@ -2,9 +2,11 @@
 
 mod history;
 mod keys;
+mod large;
 mod proofs;
 mod receipts;
 mod refusals;
+mod tiles;
 
 use audit_logs::{
     client::Bearer,
