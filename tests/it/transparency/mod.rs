@@ -1,6 +1,7 @@
 //! The proofs of what a log holds, checked with our own code and with that of others.
 
 mod history;
+mod interop;
 mod keys;
 mod large;
 mod proofs;
