@@ -4,9 +4,11 @@
 //! Data flows one way: [`transport`] converts and calls [`service`], which holds the rules and
 //! calls [`store`], where database drivers stop. [`domain`] and [`merkle`] are pure and may be used
 //! from anywhere. [`worker`] stands beside the transports; [`export`] encodes and keeps files.
-//! [`app`] puts it all together; [`cli`] is the command line, [`client`] and [`demo`] its other side.
+//! [`app`] puts it all together; [`cli`] is the command line, [`client`], [`demo`] and
+//! [`bench`] its other side.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bench;
 mod demo;
 mod export;
 mod keys;
@@ -40,6 +41,8 @@ enum Command {
     Export(export::Arguments),
     /// Put CloudTrail records in, get a CSV out: the whole service in one go
     Demo(demo::Arguments),
+    /// Measure the service beside what the database and the wire allow
+    Bench(bench::Arguments),
 }
 
 /// Runs a command.
@@ -51,6 +54,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Demo(arguments) => demo::run(settings()?, &cli.flags, arguments).await,
+        Command::Bench(arguments) => bench::run(&cli.flags, arguments).await,
     }
 }
 

@@ -20,8 +20,9 @@ use crate::{
     domain::{
         api_key::Scope,
         caller::{Caller, Tenant},
+        canonical::{canonical_event, canonical_sent_event},
         clock::Clock,
-        event::{Event, EventRecord, LoggedEvent, canonical_json},
+        event::{Event, EventRecord, LoggedEvent},
         event_draft::EventDraft,
         filter::EventQueryDraft,
         idempotency::IdempotencyKey,
@@ -31,7 +32,7 @@ use crate::{
         violation::{Reason, Violation, Violations},
     },
     merkle,
-    store::{Appended, LeafData, PreparedEvent, Store},
+    store::{Appended, EventColumns, LeafData, PreparedEvent, Store},
 };
 
 /// Records and reads events.
@@ -264,7 +265,7 @@ impl Events {
         let idempotency_key = if supplied_key.is_empty() {
             None
         } else {
-            let sent = canonical_json(&event).map_err(internal)?;
+            let sent = canonical_sent_event(&event).map_err(internal)?;
             Some(IdempotencyKey::derive(&environment, &organization, supplied_key, &sent))
         };
         let created_at = self.clock.now();
@@ -273,7 +274,7 @@ impl Events {
             (EventId::generate(created_at, &mut random), random.random())
         };
         let logged = LoggedEvent { id, organization_id: organization, created_at, event };
-        let payload = canonical_json(&logged).map_err(internal)?;
+        let payload = canonical_event(&logged).map_err(internal)?;
         if payload.len() > limits::EVENT_BYTES {
             let description = format!("an event must have at most {} bytes", limits::EVENT_BYTES);
             let (field, reason) = ("event".to_owned(), Reason::TooLarge);
@@ -285,7 +286,7 @@ impl Events {
             organization_id,
             id,
             created_at,
-            event,
+            columns: EventColumns::of(event),
             payload,
             salt,
             leaf_hash,

@@ -41,6 +41,11 @@ impl StoreError {
         Self::Inconsistent { table, column }
     }
 
+    /// The database did not answer in time.
+    pub(super) fn no_answer() -> Self {
+        Self::Unavailable(DbErr::Conn(RuntimeErr::Internal("no answer in time".to_owned())))
+    }
+
     /// Whether the connection to the database is gone, or the database goes away or comes back just
     /// now: what was under way may have happened or not, and a new connection may help.
     pub(super) fn lost_connection(&self) -> bool {

@@ -26,7 +26,7 @@ use sea_orm::{
 
 pub use self::{
     actions::NewSchema,
-    append::{Appended, BatchTimes, LogWriter, PreparedEvent, Written},
+    append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
     checkpoints::{GrownLog, StoredCheckpoint},
     connect::StoreOptions,
     dialect::Engine,

@@ -26,10 +26,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "service", may_use: &["domain", "merkle", "store", "export"] },
     // A worker is told of new jobs by the service, and writes what the store holds.
     Layer { name: "worker", may_use: &["domain", "store", "export", "service"] },
-    // `store` for the types that services return.
-    Layer { name: "transport", may_use: &["domain", "proto", "service", "store", "export"] },
+    Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
+    // Beside the service, never through it: the peers are measured straight on the database.
+    Layer { name: "bench", may_use: &["client", "domain", "merkle", "proto"] },
     Layer {
         name: "app",
         may_use: &[
@@ -48,6 +49,7 @@ const LAYERS: &[Layer] = &[
         name: "cli",
         may_use: &[
             "app",
+            "bench",
             "client",
             "config",
             "demo",
@@ -63,14 +65,15 @@ const LAYERS: &[Layer] = &[
 /// Libraries that stop at a layer.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("sea_orm", &["store"]),
-    ("sqlx", &["store"]),
+    ("sqlx", &["store", "bench"]),
+    ("rusqlite", &["bench"]),
     ("migrations", &["store"]),
-    ("tonic", &["transport", "proto", "client", "app", "demo"]),
+    ("tonic", &["transport", "proto", "client", "app", "demo", "bench"]),
     ("axum", &["transport"]),
-    ("prost_types", &["transport", "demo", "cli"]),
+    ("prost_types", &["transport", "demo", "bench", "cli"]),
     ("clap", &["cli", "config"]),
     ("figment", &["config"]),
-    ("indicatif", &["demo"]),
+    ("indicatif", &["demo", "bench"]),
     ("jsonschema", &["domain"]),
     ("object_store", &["export", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),

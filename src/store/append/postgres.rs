@@ -5,7 +5,10 @@
 //! meanwhile, and one round trip is all an idle caller waits for. Otherwise the heads are locked and
 //! read in a transaction of several statements, which always gets through.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor, PgConnection, Row,
@@ -30,6 +33,10 @@ const REMEMBERED_HEADS: usize = 20_000;
 /// For so many batches after another replica moved a head, heads are locked at once: replicas that
 /// write the same logs would only waste statements otherwise.
 const CAREFUL_BATCHES: u32 = 32;
+
+/// A connection that does not answer for so long is given up: what cut it off may never tell. The
+/// server itself ends statements earlier or later; locks keep the next attempt correct either way.
+const ANSWER: Duration = Duration::from_secs(15);
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -63,7 +70,11 @@ impl Writer {
         times: BatchTimes,
         lost_before: bool,
     ) -> Result<Written> {
-        let result = self.try_both_ways(events, times, lost_before).await;
+        let attempt = self.try_both_ways(events, times, lost_before);
+        let result = match tokio::time::timeout(ANSWER, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Lost(StoreError::no_answer())),
+        };
         match &result {
             Ok(written) => self.remember(written),
             Err(failure) => {
@@ -321,14 +332,14 @@ async fn write(
         .bind(column!(|event| event.organization_id.as_str()))
         .bind(new.iter().map(|(_, sequence)| to_column(*sequence)).collect::<Vec<_>>())
         .bind(column!(|event| event.id.as_str()))
-        .bind(column!(|event| event.event.action.as_str()))
-        .bind(column!(|event| i64::from(event.event.version)))
-        .bind(column!(|event| event.event.occurred_at.micros()))
+        .bind(column!(|event| event.columns.action.as_str()))
+        .bind(column!(|event| i64::from(event.columns.version)))
+        .bind(column!(|event| event.columns.occurred_at.micros()))
         .bind(column!(|event| event.created_at.micros()))
-        .bind(column!(|event| event.event.actor.id.as_str()))
-        .bind(column!(|event| event.event.actor.name.as_deref()))
-        .bind(column!(|event| event.target_types()))
-        .bind(column!(|event| event.target_ids()))
+        .bind(column!(|event| event.columns.actor_id.as_str()))
+        .bind(column!(|event| event.columns.actor_name.as_deref()))
+        .bind(column!(|event| event.columns.target_types.as_str()))
+        .bind(column!(|event| event.columns.target_ids.as_str()))
         .bind(column!(|event| event.payload.as_slice()))
         .bind(column!(|event| event.salt.as_slice()))
         .bind(column!(|event| event.leaf_hash.as_slice()))

@@ -165,18 +165,19 @@ async fn insert_events(connection: &mut SqliteConnection, new: &[New<'_>]) -> Re
 type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 
 fn bind_event<'q>(query: Query<'q>, event: &'q PreparedEvent, sequence: u64) -> Query<'q> {
+    let columns = &event.columns;
     query
         .bind(event.organization_id.as_str())
         .bind(to_column(sequence))
         .bind(event.id.as_str())
-        .bind(event.event.action.as_str())
-        .bind(i64::from(event.event.version))
-        .bind(event.event.occurred_at.micros())
+        .bind(columns.action.as_str())
+        .bind(i64::from(columns.version))
+        .bind(columns.occurred_at.micros())
         .bind(event.created_at.micros())
-        .bind(event.event.actor.id.as_str())
-        .bind(event.event.actor.name.as_deref())
-        .bind(event.target_types())
-        .bind(event.target_ids())
+        .bind(columns.actor_id.as_str())
+        .bind(columns.actor_name.as_deref())
+        .bind(columns.target_types.as_str())
+        .bind(columns.target_ids.as_str())
         .bind(event.payload.as_slice())
         .bind(event.salt.as_slice())
         .bind(event.leaf_hash.as_slice())

@@ -47,7 +47,7 @@ async fn either_signal_ends_the_service_in_good_order(engine: Engine) {
     }
     if engine == Engine::Sqlite {
         // The write-ahead log was folded into the file.
-        assert_eq!(program.files_in("data"), ["audit-logs.db", "exports"]);
+        assert_eq!(program.files_in("data"), ["audit-logs.db", "exports", "signing-key.pem"]);
     }
 }
 
