@@ -14,6 +14,7 @@ pub mod schemas;
 pub mod signer;
 mod tiles;
 pub mod transparency;
+mod tree;
 
 use std::sync::Arc;
 

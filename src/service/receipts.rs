@@ -31,6 +31,11 @@ pub fn contents(event: &PreparedEvent) -> LeafData {
     LeafData { salt: event.salt, canonical_event: event.payload.clone() }
 }
 
+/// Whether an event was stored just now, so that its tree is in memory.
+pub fn is_fresh(placed: &Placed) -> bool {
+    placed.tree.is_some() && !placed.appended.duplicate
+}
+
 /// The receipt of an event that was just stored, from what its batch left in memory. `None` if it was
 /// stored before: then that has to be read.
 pub fn fresh(

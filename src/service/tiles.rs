@@ -2,7 +2,8 @@
 
 use super::{
     error::{Error, Result},
-    transparency::{Transparency, Tree},
+    transparency::Transparency,
+    tree::Tree,
 };
 use crate::{
     domain::caller::Caller,
@@ -25,7 +26,7 @@ impl Transparency {
             TileResource::Hashes { tile, width } => (tile, width),
             TileResource::Entries { index, width } => (TileId { level: 0, index }, width),
         };
-        let tree = self.tree(&tenant).await?;
+        let tree = Tree::of(&self.store, &tenant.organization).await?;
         if width > tile.width(tree.head.size()) {
             return Err(Error::NoTile("the log does not have as many events yet"));
         }

@@ -1,6 +1,9 @@
 //! Proving what a log holds: checkpoints, proofs, receipts, keys.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     error::{Error, Kind, Result},
@@ -9,22 +12,22 @@ use super::{
     receipts::Receipt,
     require,
     signer::CheckpointSigner,
+    tree::Tree,
 };
 use crate::{
     domain::{
         api_key::Scope,
         caller::{Caller, Tenant},
         clock::Clock,
-        ids::{EventId, OrganizationId},
+        ids::EventId,
         limits,
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
     merkle::{
-        Frontier, Hash, NodeId, TlogProof, VerifierKey, empty_root, leaf_hash,
+        Hash, NodeId, TlogProof, VerifierKey, leaf_hash,
         proof::{
-            consistency_nodes, fold, inclusion_nodes, range_nodes, verify_consistency,
-            verify_inclusion,
+            consistency_nodes, inclusion_nodes, range_nodes, verify_consistency, verify_inclusion,
         },
     },
     store::{Leaf, LeafKey, Store},
@@ -129,7 +132,7 @@ impl Transparency {
     /// Signs the present head of a log.
     pub async fn checkpoint(&self, caller: &Caller, organization: &str) -> Result<SignedHead> {
         let tenant = self.readable(caller, organization).await?;
-        let head = self.tree(&tenant).await?.head;
+        let head = Tree::of(&self.store, &tenant.organization).await?.head;
         let (organization, size, root) = (&tenant.organization, head.size(), head.root());
         Ok(SignedHead {
             checkpoint: self.signer.sign(organization, size, root)?,
@@ -156,7 +159,7 @@ impl Transparency {
         let tenant = self.organizations.tenant(caller, organization).await?;
         // Before the head: an event that is found is within a head that is read afterwards.
         let leaf = self.store.leaf(&tenant.organization, &key).await?;
-        let tree = self.tree(&tenant).await?;
+        let mut tree = Tree::of(&self.store, &tenant.organization).await?;
         let mut violations = Violations::default();
         let size = tree.size_or_violation("tree_size", size, &mut violations);
         let sequence = match (&key, &leaf) {
@@ -173,16 +176,35 @@ impl Transparency {
             violations.add(field, Reason::OutOfRange, description);
         }
         violations.into_result(())?;
-        self.prove(&tree, sequence, leaf, size).await
+        let leaf = leaf.unwrap_or(Leaf { event_id: None, sequence, data: None });
+        let proof = self.prove(&mut tree, vec![leaf], size).await?.pop();
+        proof.ok_or_else(|| tree.broken())
     }
 
     /// A receipt of the event at `sequence`, which is in the log, at the log's present head.
     pub async fn receipt(&self, tenant: &Tenant, sequence: u64) -> Result<Receipt> {
-        let key = LeafKey::Sequence(sequence);
-        let leaf = self.store.leaf(&tenant.organization, &key).await?;
-        let tree = self.tree(tenant).await?;
+        let receipt = self.receipts(tenant, &BTreeSet::from([sequence])).await?.pop();
+        receipt.ok_or_else(|| Error::Internal("no receipt was made".to_owned()))
+    }
+
+    /// The receipts of several events of one log, in their order. Reads and signs once for all.
+    pub async fn receipts(
+        &self,
+        tenant: &Tenant,
+        sequences: &BTreeSet<u64>,
+    ) -> Result<Vec<Receipt>> {
+        let rows = self.store.leaves(&tenant.organization, sequences).await?;
+        let mut rows: HashMap<u64, Leaf> =
+            rows.into_iter().map(|leaf| (leaf.sequence, leaf)).collect();
+        let leaf = |sequence: &u64| {
+            let erased = Leaf { event_id: None, sequence: *sequence, data: None };
+            rows.remove(sequence).unwrap_or(erased)
+        };
+        let leaves = sequences.iter().map(leaf).collect();
+        let mut tree = Tree::of(&self.store, &tenant.organization).await?;
         let size = tree.head.size();
-        Ok(self.prove(&tree, sequence, leaf, size).await?.receipt)
+        let proofs = self.prove(&mut tree, leaves, size).await?;
+        Ok(proofs.into_iter().map(|proof| proof.receipt).collect())
     }
 
     /// Proves that the tree of `first` leaves is the beginning of that of `second` leaves; `None`
@@ -195,7 +217,7 @@ impl Transparency {
         second: Option<u64>,
     ) -> Result<ConsistencyProof> {
         let tenant = self.readable(caller, organization).await?;
-        let tree = self.tree(&tenant).await?;
+        let mut tree = Tree::of(&self.store, &tenant.organization).await?;
         let mut violations = Violations::default();
         tree.size_or_violation("first_tree_size", Some(first), &mut violations);
         let second = tree.size_or_violation("second_tree_size", second, &mut violations);
@@ -205,9 +227,12 @@ impl Transparency {
             violations.add("second_tree_size", Reason::OutOfRange, description);
         }
         violations.into_result(())?;
-        let mut groups = nodes.unwrap_or_default();
-        groups.extend([range_nodes(0, first), range_nodes(0, second)]);
-        let (hashes, [first_root, second_root]) = tree.folds(&groups).await?;
+        let roots = [first, second].map(|size| range_nodes(0, size));
+        let nodes = nodes.unwrap_or_default();
+        tree.read(&roots).await?;
+        tree.read(&nodes).await?;
+        let (first_root, second_root) = (tree.fold(&roots[0])?, tree.fold(&roots[1])?);
+        let hashes = tree.folds(&nodes)?;
         verify_consistency(first, second, &first_root, &second_root, &hashes)
             .map_err(|_| tree.broken())?;
         Ok(ConsistencyProof {
@@ -241,102 +266,51 @@ impl Transparency {
         self.organizations.tenant(caller, organization).await
     }
 
-    /// The tree of a log as it stands.
-    pub(super) async fn tree<'a>(&'a self, tenant: &'a Tenant) -> Result<Tree<'a>> {
-        let organization = &tenant.organization;
-        let head = self.store.log_head(organization).await?.unwrap_or_default();
-        Ok(Tree { store: &self.store, organization, head })
-    }
-
-    /// Proves that the leaf at `sequence` is in the tree of `size` leaves. Both are within the tree.
+    /// Proves that leaves, of which these are the rows that are left, are in the tree of `size` leaves.
+    /// All is within the tree.
     async fn prove(
         &self,
-        tree: &Tree<'_>,
-        sequence: u64,
-        leaf: Option<Leaf>,
+        tree: &mut Tree<'_>,
+        leaves: Vec<Leaf>,
         size: u64,
-    ) -> Result<InclusionProof> {
-        let mut groups = inclusion_nodes(sequence, size).ok_or_else(|| tree.broken())?;
-        groups.extend([vec![NodeId { height: 0, index: sequence }], range_nodes(0, size)]);
-        let (hashes, [hash, root]) = tree.folds(&groups).await?;
-        let Leaf { event_id, data, .. } =
-            leaf.unwrap_or(Leaf { event_id: None, sequence, data: None });
-        // A proof that does not prove is of no use to the caller, and must not go unnoticed.
-        verify_inclusion(&hash, sequence, size, &hashes, &root).map_err(|_| tree.broken())?;
-        if data.as_ref().is_some_and(|data| leaf_hash(&data.salt, &data.canonical_event) != hash) {
-            return Err(tree.broken());
+    ) -> Result<Vec<InclusionProof>> {
+        let mut needed = vec![range_nodes(0, size)];
+        for leaf in &leaves {
+            needed.extend(inclusion_nodes(leaf.sequence, size).ok_or_else(|| tree.broken())?);
+            needed.push(vec![leaf_node(leaf.sequence)]);
         }
+        tree.read(&needed).await?;
+        let root = tree.fold(&needed[0])?;
         let checkpoint = self.signer.sign(tree.organization, size, root)?;
-        let tlog_proof =
-            TlogProof { extra: None, index: sequence, hashes: hashes.clone(), checkpoint };
-        let receipt = Receipt {
-            event_id,
-            sequence,
-            leaf_hash: hash,
-            data,
-            tlog_proof: tlog_proof.to_string(),
-        };
-        Ok(InclusionProof { receipt, size, root, hashes })
+        let proof = |leaf| proof(tree, leaf, size, root, checkpoint.clone());
+        leaves.into_iter().map(proof).collect()
     }
 }
 
-/// The tree of a log as it stood when its head was read. It only grows.
-pub(super) struct Tree<'a> {
-    store: &'a Store,
-    pub(super) organization: &'a OrganizationId,
-    /// The head.
-    pub(super) head: Frontier,
+fn leaf_node(sequence: u64) -> NodeId {
+    NodeId { height: 0, index: sequence }
 }
 
-impl Tree<'_> {
-    /// For each group of nodes their fold; the last `N` on their own, where an empty group means the
-    /// tree without leaves.
-    async fn folds<const N: usize>(
-        &self,
-        groups: &[Vec<NodeId>],
-    ) -> Result<(Vec<Hash>, [Hash; N])> {
-        // Peaks of the head are at hand.
-        let nodes = groups.iter().flatten();
-        let unknown: Vec<_> = nodes.filter(|id| self.head.node(**id).is_none()).copied().collect();
-        let read = if unknown.is_empty() {
-            Vec::new()
-        } else {
-            self.store.tree_nodes(self.organization, self.head.size(), &unknown).await?
-        };
-        let mut read = read.into_iter();
-        let mut hash = |id: &NodeId| self.head.node(*id).or_else(|| read.next());
-        let mut folds = Vec::with_capacity(groups.len());
-        for group in groups {
-            let hashes: Option<Vec<Hash>> = group.iter().map(&mut hash).collect();
-            folds.push(fold(&hashes.ok_or_else(|| self.broken())?).unwrap_or_else(empty_root));
-        }
-        let last = folds.split_off(folds.len().saturating_sub(N));
-        Ok((folds, last.try_into().map_err(|_| self.broken())?))
+/// The proof of one leaf, whose nodes were read.
+fn proof(
+    tree: &Tree<'_>,
+    leaf: Leaf,
+    size: u64,
+    root: Hash,
+    checkpoint: String,
+) -> Result<InclusionProof> {
+    let Leaf { event_id, sequence, data } = leaf;
+    let groups = inclusion_nodes(sequence, size).ok_or_else(|| tree.broken())?;
+    let (hashes, hash) = (tree.folds(&groups)?, tree.fold(&[leaf_node(sequence)])?);
+    // A proof that does not prove is of no use to the caller, and must not go unnoticed.
+    verify_inclusion(&hash, sequence, size, &hashes, &root).map_err(|_| tree.broken())?;
+    if data.as_ref().is_some_and(|data| leaf_hash(&data.salt, &data.canonical_event) != hash) {
+        return Err(tree.broken());
     }
-
-    /// The asked size, or the present one; notes a violation at `field` if the tree is smaller.
-    fn size_or_violation(
-        &self,
-        field: &str,
-        asked: Option<u64>,
-        violations: &mut Violations,
-    ) -> u64 {
-        let present = self.head.size();
-        let size = asked.unwrap_or(present);
-        if size > present {
-            let description = format!("{field} must be at most {present}, the size of the log");
-            violations.add(field, Reason::OutOfRange, description);
-        }
-        size
-    }
-
-    /// The rows of the log contradict each other.
-    pub(super) fn broken(&self) -> Error {
-        Error::Internal(format!(
-            "the rows of the log of {} do not fit its tree; run `audit-logs verify database`",
-            self.organization
-        ))
-    }
+    let tlog_proof = TlogProof { extra: None, index: sequence, hashes: hashes.clone(), checkpoint };
+    let tlog_proof = tlog_proof.to_string();
+    let receipt = Receipt { event_id, sequence, leaf_hash: hash, data, tlog_proof };
+    Ok(InclusionProof { receipt, size, root, hashes })
 }
 
 fn event_key(choice: EventChoice, violations: &mut Violations) -> Option<LeafKey> {

@@ -1,5 +1,7 @@
 //! Reading what the leaves of a log's tree are hashes of.
 
+use std::collections::BTreeSet;
+
 use futures::TryStreamExt;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
@@ -50,6 +52,18 @@ impl Store {
             LeafKey::Sequence(at) => query.filter(event::Column::Sequence.eq(to_column(*at))),
         };
         query.into_tuple::<Row>().one(self.reader()).await?.map(leaf).transpose()
+    }
+
+    /// The rows of a log at these positions, in any order, without those that are not there.
+    pub async fn leaves(
+        &self,
+        organization: &OrganizationId,
+        sequences: &BTreeSet<u64>,
+    ) -> Result<Vec<Leaf>> {
+        let at = sequences.iter().map(|sequence| to_column(*sequence));
+        let query = rows(organization).filter(event::Column::Sequence.is_in(at));
+        let found = query.into_tuple::<Row>().all(self.reader()).await?;
+        found.into_iter().map(leaf).collect()
     }
 
     /// The `count` neighbouring events from `first` on, as many as are there up to the first one that

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use audit_logs::proto::v1::{CreateEventRequest, CreateEventResponse};
+use audit_logs::proto::v1::{
+    BatchCreateEventsRequest, BatchCreateEventsResult, CreateEventRequest, CreateEventResponse,
+    batch_create_events_result::Result::Created,
+};
 use futures::future::join_all;
 
 use super::{by_sequence, check_receipt, checkpoint, create_batch, grow, key_of, log};
@@ -12,6 +15,7 @@ on_every_engine!(
     a_receipt_proves_the_event_at_once,
     batches_give_a_receipt_for_each_event_that_wants_one,
     a_repetition_gets_the_receipt_of_the_first_copy,
+    a_repeated_batch_gets_all_receipts_again,
     concurrent_events_get_receipts_that_agree,
     what_was_erased_has_a_receipt_without_contents,
 );
@@ -100,6 +104,33 @@ async fn a_repetition_gets_the_receipt_of_the_first_copy(engine: Engine) {
         assert_eq!(answers[0].event_id, answers[1].event_id);
         assert_eq!(answers[2].event_id, first.event_id);
     }
+}
+
+async fn a_repeated_batch_gets_all_receipts_again(engine: Engine) {
+    let server = server(engine).await;
+    let batch: Vec<_> = (0..600)
+        .map(|number| keyed(if number % 3 == 0 { "beta" } else { "acme" }, &number.to_string()))
+        .collect();
+    let first = create_batch(&server, batch.clone(), false).await;
+    grow(&server, "acme", 10).await;
+    let again = create_batch(&server, batch.clone(), false).await;
+    let [acme, beta] = [key_of(&server, "acme").await, key_of(&server, "beta").await];
+    for (first, again) in first.iter().zip(&again) {
+        assert!(again.duplicate && !first.duplicate);
+        assert_eq!((&again.event_id, again.sequence), (&first.event_id, first.sequence));
+    }
+    for ((number, answer), request) in again.iter().enumerate().zip(&batch) {
+        let (key, size) = if number % 3 == 0 { (&beta, 200) } else { (&acme, 410) };
+        assert_eq!(check_receipt(answer.receipt.as_ref().unwrap(), key).size, size, "{request:?}");
+    }
+    // One log whose rows do not fit its tree does not take the others' receipts away.
+    server.execute("DELETE FROM log_tiles WHERE organization_id = 'acme'").await;
+    let requests = vec![keyed("beta", "0"), keyed("acme", "1"), keyed("beta", "3")];
+    let batch = BatchCreateEventsRequest { requests, atomic: false };
+    let results = server.client().await.batch_create_events(batch).await.unwrap().into_inner();
+    let created = |result: &BatchCreateEventsResult| matches!(result.result, Some(Created(_)));
+    let created: Vec<_> = results.results.iter().map(created).collect();
+    assert_eq!(created, [true, false, true]);
 }
 
 async fn concurrent_events_get_receipts_that_agree(engine: Engine) {
