@@ -12,6 +12,9 @@ pub mod receipts;
 mod remembered;
 pub mod schemas;
 pub mod signer;
+mod tiles;
+pub mod transparency;
+mod tree;
 
 use std::sync::Arc;
 
@@ -56,6 +59,8 @@ pub struct Services {
     pub exports: exports::Exports,
     /// API keys.
     pub api_keys: api_keys::ApiKeys,
+    /// Proofs.
+    pub transparency: transparency::Transparency,
     /// What writes events.
     pub lanes: lanes::Lanes,
 }
@@ -87,6 +92,12 @@ impl Services {
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
+        let transparency = transparency::Transparency::new(
+            store.clone(),
+            clock.clone(),
+            organizations.clone(),
+            signer,
+        );
         Self {
             events: events::Events::new(
                 store.clone(),
@@ -95,7 +106,7 @@ impl Services {
                 organizations.clone(),
                 schemas.clone(),
                 lanes.clone(),
-                signer,
+                transparency.clone(),
             ),
             exports: exports::Exports::new(
                 store.clone(),
@@ -108,6 +119,7 @@ impl Services {
             auth,
             schemas,
             organizations,
+            transparency,
             lanes,
         }
     }

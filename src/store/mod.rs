@@ -4,6 +4,7 @@
 mod actions;
 mod api_keys;
 mod append;
+mod checkpoints;
 mod connect;
 mod dialect;
 mod entity;
@@ -11,9 +12,12 @@ mod error;
 mod events;
 mod exports;
 mod idempotency;
+mod leaves;
 mod organizations;
 mod paging;
 mod read;
+mod signing_keys;
+mod tree;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
@@ -23,11 +27,14 @@ use sea_orm::{
 pub use self::{
     actions::NewSchema,
     append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
+    checkpoints::{GrownLog, StoredCheckpoint},
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    leaves::{Leaf, LeafData, LeafKey},
     organizations::Owner,
     read::ExportRow,
+    signing_keys::RegisteredKey,
 };
 
 /// The result of a store function.

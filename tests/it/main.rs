@@ -24,3 +24,4 @@ mod program;
 mod refusals;
 mod tenancy;
 mod torture;
+mod transparency;
