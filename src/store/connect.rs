@@ -169,6 +169,8 @@ fn base_options(url: &str, max_connections: u32) -> ConnectOptions {
 
 fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
     let mut options = base_options(url, max_connections);
+    // A file does not go away while it is not used.
+    options.test_before_acquire(false);
     options.map_sqlx_sqlite_pool_opts(|pool| {
         pool.after_release(|connection, _| {
             Box::pin(async move {

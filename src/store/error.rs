@@ -71,6 +71,18 @@ impl StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code.to_string());
+        let cause = DbErr::Exec(RuntimeErr::Internal(error.to_string()));
+        match code.map_or(Kind::Unexpected, |code| Kind::of_code(&code)) {
+            Kind::Conflict => Self::Conflict(cause),
+            Kind::Unavailable => Self::Unavailable(cause),
+            Kind::Unexpected => Self::Unexpected(cause),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         DbErr::Exec(RuntimeErr::SqlxError(Arc::new(error))).into()

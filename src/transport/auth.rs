@@ -22,7 +22,6 @@ use crate::{
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Lets in who has a key, once the database is ready.
-#[derive(Clone)]
 pub struct Gate {
     authenticator: Authenticator,
     readiness: Readiness,
@@ -53,7 +52,7 @@ impl Gate {
 }
 
 /// Recognizes the caller of an RPC.
-pub async fn of_rpc(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn of_rpc(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if OPEN.iter().any(|open| path.starts_with(open)) {
         return next.run(request).await;
@@ -63,7 +62,7 @@ pub async fn of_rpc(State(gate): State<Gate>, request: Request, next: Next) -> R
 }
 
 /// Recognizes the caller of an HTTP request.
-pub async fn of_http(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     gate.pass(request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -66,7 +66,7 @@ const LAYERS: &[Layer] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("sea_orm", &["store"]),
     ("sqlx", &["store", "bench"]),
-    ("rusqlite", &["bench"]),
+    ("rusqlite", &["bench", "store"]),
     ("migrations", &["store"]),
     ("tonic", &["transport", "proto", "client", "app", "demo", "bench"]),
     ("axum", &["transport"]),

@@ -128,6 +128,12 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         StoreError::from(error).into()
@@ -135,9 +141,9 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl LogWriter {
-    /// Appends over the one connection of the pool, in turn with its other users.
-    pub(super) fn sqlite(pool: SqlitePool) -> Self {
-        Self { connection: Connection::Sqlite(sqlite::Writer::new(pool)) }
+    /// Appends to the file of the pool, in turn with the other users of its one connection.
+    pub(super) fn sqlite(turn: SqlitePool) -> Self {
+        Self { connection: Connection::Sqlite(sqlite::Writer::new(turn)) }
     }
 
     /// Appends over a connection of its own, made when it is first used.
@@ -154,9 +160,11 @@ impl LogWriter {
     /// tried again on a new one for as long as `patience`, with growing pauses; events that the lost
     /// attempt did store are found by their ids. If it fails with
     /// [`StoreError::Unavailable`] all the same, the batch may be stored or not.
+    ///
+    /// The events are there again when it returns; on the way they may be lent to another thread.
     pub async fn append(
         &mut self,
-        events: &[PreparedEvent],
+        events: &mut Vec<PreparedEvent>,
         times: BatchTimes,
         patience: Duration,
     ) -> Result<Written> {
