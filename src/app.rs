@@ -157,6 +157,16 @@ impl App {
         Ok(self.listener.local_addr()?)
     }
 
+    /// Warns if other replicas, which there can be on PostgreSQL, would each make a key of their own.
+    pub fn warn_of_a_key_of_its_own(&self) {
+        if self.store.engine() == Engine::Postgres && self.settings.signing_key_file.is_none() {
+            warn!(
+                path = %signing_key::path(&self.settings).display(),
+                "signing_key_file is not set: replicas must share one key file"
+            );
+        }
+    }
+
     /// The services, for the process that runs the server.
     pub fn services(&self) -> Services {
         self.services.clone()
@@ -304,12 +314,6 @@ async fn prepare_database(
         result => result?,
     }
     services.transparency.register_key().await?;
-    if store.engine() == Engine::Postgres && settings.signing_key_file.is_none() {
-        warn!(
-            path = %signing_key::path(settings).display(),
-            "signing_key_file is not set: replicas must share one key file"
-        );
-    }
     if let Some(value) = &settings.bootstrap_api_key {
         let value = KeyValue::from_operator(value.reveal()).context("bootstrap_api_key is weak")?;
         services.api_keys.bootstrap(value).await.context("bootstrap_api_key")?;

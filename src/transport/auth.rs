@@ -21,25 +21,26 @@ use crate::{
 /// Services that need no key: they tell nothing of tenants.
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Lets in who has a key, once the database is ready. Every request clones it, so it is one pointer.
-#[derive(Clone)]
-pub struct Gate(Arc<(Authenticator, Readiness)>);
+/// Lets in who has a key, once the database is ready.
+pub struct Gate {
+    authenticator: Authenticator,
+    readiness: Readiness,
+}
 
 impl Gate {
     /// Keys are looked up by `authenticator`.
-    pub fn new(authenticator: Authenticator, readiness: Readiness) -> Self {
-        Self(Arc::new((authenticator, readiness)))
+    pub const fn new(authenticator: Authenticator, readiness: Readiness) -> Self {
+        Self { authenticator, readiness }
     }
 
     /// Recognizes the caller of a request.
     async fn recognize(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
-        let (authenticator, readiness) = self.0.as_ref();
-        if !readiness.is_ready() {
+        if !self.readiness.is_ready() {
             return Err(Error::Unavailable("the database is not ready"));
         }
         let header = headers.get(header::AUTHORIZATION);
         let authorization = header.map(|value| value.to_str().unwrap_or("-"));
-        authenticator.authenticate(authorization).await
+        self.authenticator.authenticate(authorization).await
     }
 
     /// Lets a request through with its caller, or says why not.
@@ -51,7 +52,7 @@ impl Gate {
 }
 
 /// Recognizes the caller of an RPC.
-pub async fn of_rpc(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn of_rpc(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if OPEN.iter().any(|open| path.starts_with(open)) {
         return next.run(request).await;
@@ -61,7 +62,7 @@ pub async fn of_rpc(State(gate): State<Gate>, request: Request, next: Next) -> R
 }
 
 /// Recognizes the caller of an HTTP request.
-pub async fn of_http(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     gate.pass(request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 

@@ -95,7 +95,7 @@ pub async fn routes(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let gate = Gate::new(services.auth.clone(), readiness.clone());
+    let gate = Arc::new(Gate::new(services.auth.clone(), readiness.clone()));
     let grpc = Routes::new(AuditLogsServer::new(AuditLogsService::new(services.clone())))
         .add_service(OrganizationsServer::new(OrganizationsService::new(
             services.organizations.clone(),
