@@ -97,8 +97,8 @@ mod tests {
         let made = load_or_create(&settings).unwrap();
         let again = load_or_create(&settings).unwrap();
         assert_eq!(made.public_key(), again.public_key());
-        let mode = fs::metadata(path(&settings)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, OWNER_ONLY);
+        let permissions = fs::metadata(path(&settings)).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, OWNER_ONLY);
         let files = fs::read_dir(&settings.data_dir).unwrap().count();
         assert_eq!(files, 1, "drafts are removed");
     }

@@ -43,7 +43,7 @@ impl EventFilter {
                 continue;
             }
             for (index, value) in values.iter().enumerate() {
-                violations.required_text(&format!("{name}[{index}]"), value, longest);
+                violations.required_text(format_args!("{name}[{index}]"), value, longest);
             }
         }
     }

@@ -159,7 +159,7 @@ impl Events {
             results.push(match wants {
                 Err(error) => Err(error),
                 Ok(wants) => match places.next() {
-                    Some(Ok(placed)) => self.recorded(placed, wants, &repeated).await,
+                    Some(Ok(one)) => self.recorded(one, wants, &repeated).await,
                     Some(Err(error)) => Err(error.into()),
                     None => Err(Error::Internal("the lanes gave too few places".to_owned())),
                 },

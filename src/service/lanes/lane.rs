@@ -143,7 +143,7 @@ impl Batch {
             .into_iter()
             .map(|(id, growth)| (id.clone(), Arc::new(TreeHead::new(id, growth))))
             .collect();
-        let mut places = self.events.iter().zip(written.appended).map(|(event, appended)| {
+        let mut answers = self.events.iter().zip(written.appended).map(|(event, appended)| {
             let tree = trees.get(&event.organization_id).filter(|tree| {
                 // An event that was there before is not among those that the batch added.
                 appended.sequence >= tree.growth().before().size()
@@ -151,7 +151,7 @@ impl Batch {
             Placed { tree: tree.cloned(), appended }
         });
         for caller in self.callers {
-            let placed = places.by_ref().take(caller.events).collect();
+            let placed = answers.by_ref().take(caller.events).collect();
             // A caller that is gone wants no answer; its events stay.
             let _ = caller.reply.send(Ok(placed));
         }

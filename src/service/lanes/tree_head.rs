@@ -34,8 +34,8 @@ impl TreeHead {
             return Ok(checkpoint);
         }
         let (size, root) = (self.growth.after().size(), self.growth.root());
-        let signed = signer.sign(&self.organization, size, root)?;
+        let note = signer.sign(&self.organization, size, root)?;
         // Ed25519 signatures are deterministic: should two callers sign at once, both say the same.
-        Ok(self.checkpoint.get_or_init(|| signed))
+        Ok(self.checkpoint.get_or_init(|| note))
     }
 }

@@ -173,7 +173,7 @@ async fn at_once(
 fn is_out_of_date(error: &sqlx::Error) -> bool {
     const DIVISION_BY_ZERO: &str = "22012";
     const UNIQUE_VIOLATION: &str = "23505";
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code == DIVISION_BY_ZERO || code == UNIQUE_VIOLATION)
 }
 

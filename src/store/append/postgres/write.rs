@@ -50,7 +50,7 @@ pub async fn write(
     if plan.new.is_empty() {
         return Ok(());
     }
-    let tiles = complete(connection, plan).await?;
+    let full = complete(connection, plan).await?;
     let (new, trees) = (&plan.new, &plan.trees);
     macro_rules! column {
         (|$event:ident| $value:expr) => {
@@ -82,11 +82,11 @@ pub async fn write(
         .bind(keyed.iter().map(|(_, key, _)| key.as_bytes().as_slice()).collect::<Vec<_>>())
         .bind(keyed.iter().map(|(.., sequence)| to_column(*sequence)).collect::<Vec<_>>())
         .bind(times.keys_since.micros())
-        .bind(tiles.iter().map(|row| row.organization.as_str()).collect::<Vec<_>>())
-        .bind(tiles.iter().map(|row| i64::from(row.tile.level)).collect::<Vec<_>>())
-        .bind(tiles.iter().map(|row| to_column(row.tile.index)).collect::<Vec<_>>())
-        .bind(tiles.iter().map(|row| row.hashes.as_slice()).collect::<Vec<_>>())
-        .bind(tiles.iter().map(|row| row.root.as_slice()).collect::<Vec<_>>())
+        .bind(full.iter().map(|row| row.organization.as_str()).collect::<Vec<_>>())
+        .bind(full.iter().map(|row| i64::from(row.tile.level)).collect::<Vec<_>>())
+        .bind(full.iter().map(|row| to_column(row.tile.index)).collect::<Vec<_>>())
+        .bind(full.iter().map(|row| row.hashes.as_slice()).collect::<Vec<_>>())
+        .bind(full.iter().map(|row| row.root.as_slice()).collect::<Vec<_>>())
         .bind(trees.keys().map(OrganizationId::as_str).collect::<Vec<_>>())
         .bind(trees.values().map(|tree| to_column(tree.before().size())).collect::<Vec<_>>())
         .bind(trees.values().map(|tree| to_column(tree.after().size())).collect::<Vec<_>>())
