@@ -15,6 +15,7 @@ mod organizations;
 mod paging;
 mod read;
 mod tree;
+mod verify;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
@@ -29,6 +30,7 @@ pub use self::{
     error::StoreError,
     organizations::Owner,
     read::ExportRow,
+    verify::{LogSnapshot, StoredCheckpoint, StoredEvent, StoredHead, StoredTile},
 };
 
 /// The result of a store function.

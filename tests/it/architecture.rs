@@ -28,6 +28,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "worker", may_use: &["domain", "store", "export", "service"] },
     // `store` for the types that services return.
     Layer { name: "transport", may_use: &["domain", "proto", "service", "store", "export"] },
+    Layer { name: "verify", may_use: &["domain", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     Layer {
@@ -52,10 +53,13 @@ const LAYERS: &[Layer] = &[
             "config",
             "demo",
             "domain",
+            "merkle",
             "proto",
             "service",
+            "signing_key",
             "store",
             "telemetry",
+            "verify",
         ],
     },
 ];
@@ -70,7 +74,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("prost_types", &["transport", "demo", "cli"]),
     ("clap", &["cli", "config"]),
     ("figment", &["config"]),
-    ("indicatif", &["demo"]),
+    ("indicatif", &["cli", "demo"]),
     ("jsonschema", &["domain"]),
     ("object_store", &["export", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),

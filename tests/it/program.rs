@@ -9,3 +9,4 @@ mod process;
 mod serve;
 mod settings;
 mod stop;
+mod verify;
