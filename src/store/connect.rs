@@ -95,11 +95,13 @@ impl Store {
         Ok(Self { engine, writer, reader, scanner: pool })
     }
 
-    /// Brings the schema up to date. Safe when several replicas do it at once.
+    /// Brings the schema up to date, and gives logs from before there were trees their trees. Safe
+    /// when several replicas do it at once, and again after it was interrupted.
     pub async fn migrate(&self) -> Result<()> {
         let transaction = self.begin_alone().await?;
         Migrator::up(&transaction, None).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.build_missing_trees().await
     }
 
     /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Changes nothing.

@@ -15,6 +15,7 @@ mod organizations;
 mod paging;
 mod read;
 mod tree;
+mod trees;
 mod verify;
 
 use sea_orm::{

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::{
     Finding, Kind,
     finding::First,
-    tree::{End, Tree, root_of},
+    tree::{End, Tree},
 };
-use crate::merkle::{Frontier, Hash, TILE_WIDTH};
+use crate::merkle::{Frontier, Hash, TILE_WIDTH, rebuild::perfect_root};
 
 impl Tree {
     /// Holds the trees that end in the open tile against the checkpoints of their sizes. `actual` are
@@ -125,7 +125,7 @@ impl Tree {
     fn tail_root(&self, range: &Range<u64>) -> Option<Hash> {
         let place = |sequence: u64| usize::try_from(sequence - self.first()).ok();
         let leaves = self.leaves.get(place(range.start)?..place(range.end)?)?;
-        Some(root_of(&leaves.iter().copied().collect::<Option<Vec<_>>>()?))
+        Some(perfect_root(&leaves.iter().copied().collect::<Option<Vec<_>>>()?))
     }
 
     /// What it means that a peak of the head is not the subtree over the events of `range`. `all`: no

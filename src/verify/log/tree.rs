@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Finding, Kind, LogReport, Witness, finding::First, suspect::Suspect};
 use crate::{
-    merkle::{Frontier, Hash, TILE_HEIGHT, TILE_WIDTH, node_hash},
+    merkle::{Frontier, Hash, TILE_HEIGHT, TILE_WIDTH, rebuild::perfect_root},
     store::StoredTile,
 };
 
@@ -126,10 +126,10 @@ impl Tree {
             .enumerate()
             .map(|(place, leaf)| leaf.or_else(|| told.map(|told| told[place])));
         let actual: Option<Vec<Hash>> = filled.collect();
-        let actual_root = actual.as_deref().map(root_of);
+        let actual_root = actual.as_deref().map(perfect_root);
         let believed = self.compare_tile(row.as_ref(), told, actual_root);
         let (told, told_root) = match (believed, told) {
-            (Believed::Tile, Some(told)) => (Some(told), Some(root_of(told))),
+            (Believed::Tile, Some(told)) => (Some(told), Some(perfect_root(told))),
             _ => (actual.as_deref(), actual_root),
         };
         self.hear_witnesses(actual.as_deref(), told, true);
@@ -211,7 +211,7 @@ impl Tree {
         let roots = std::mem::take(&mut self.above[position]);
         let index = self.index >> (TILE_HEIGHT * level);
         self.compare_upper(level, index, &roots, actual);
-        let root = roots.into_iter().collect::<Option<Vec<_>>>().map(|roots| root_of(&roots));
+        let root = roots.into_iter().collect::<Option<Vec<_>>>().map(|roots| perfect_root(&roots));
         self.raise(level + 1, root, root);
     }
 
@@ -256,7 +256,7 @@ impl Tree {
             {
                 suspect.for_tile = true;
             }
-            if row.root != root_of(&roots) {
+            if row.root != perfect_root(&roots) {
                 let what = format!("the root of tile {level}/{index} is not that of its hashes");
                 self.alter(first, what);
             }
@@ -302,21 +302,6 @@ fn unknown(hashes: u64) -> Vec<Option<Hash>> {
 fn hashes_of(tile: &StoredTile) -> Option<Vec<Hash>> {
     let (hashes, rest) = tile.hashes.as_chunks::<32>();
     (rest.is_empty() && hashes.len() == WIDTH).then(|| hashes.to_vec())
-}
-
-/// Root over as many hashes as a power of two.
-pub(super) fn root_of(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [] => Hash::default(),
-        [hash] => *hash,
-        _ => {
-            let mut level = hashes.to_vec();
-            while level.len() > 1 {
-                level = level.as_chunks::<2>().0.iter().map(|[l, r]| node_hash(l, r)).collect();
-            }
-            level[0]
-        }
-    }
 }
 
 /// Appends a complete tile to a tree; nothing is known of it any more without the root.
