@@ -4,6 +4,7 @@
 //! Data flows one way: [`transport`] converts and calls [`service`], which holds the rules and
 //! calls [`store`], where database drivers stop. [`domain`] and [`merkle`] are pure and may be used
 //! from anywhere. [`worker`] stands beside the transports; [`export`] encodes and keeps files.
+//! [`verify`] checks what was recorded against the Merkle trees.
 //! [`app`] puts it all together; [`cli`] is the command line, [`client`], [`demo`] and
 //! [`bench`] its other side.
 
@@ -23,4 +24,5 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod transport;
+pub mod verify;
 pub mod worker;

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(cli::run(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

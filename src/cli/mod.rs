@@ -6,6 +6,9 @@ mod export;
 mod keys;
 mod migrate;
 mod serve;
+mod verify;
+
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -39,23 +42,28 @@ enum Command {
     Keys(keys::Command),
     /// Export events of a running service to a CSV file
     Export(export::Arguments),
+    /// Check receipts and logs against their Merkle trees, without the service
+    #[command(subcommand)]
+    Verify(verify::Command),
     /// Put CloudTrail records in, get a CSV out: the whole service in one go
     Demo(demo::Arguments),
     /// Measure the service beside what the database and the wire allow
     Bench(bench::Arguments),
 }
 
-/// Runs a command.
-pub async fn run(cli: Cli) -> Result<()> {
+/// Runs a command and gives the exit code of one that did what it was asked to do.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
     let settings = || settings(&cli.flags);
     match cli.command {
         Command::Serve(arguments) => serve::run(settings()?, arguments).await,
         Command::Migrate => migrate::run(&settings()?).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Export(arguments) => export::run(arguments).await,
+        Command::Verify(command) => return Ok(verify::run(settings(), command).await),
         Command::Demo(arguments) => demo::run(settings()?, &cli.flags, arguments).await,
         Command::Bench(arguments) => bench::run(&cli.flags, arguments).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn settings(flags: &Flags) -> Result<Settings> {

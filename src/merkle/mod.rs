@@ -1,6 +1,7 @@
 //! The log's hashing, after RFC 6962, and the texts and files that prove it, after C2SP. Pure.
 //!
-//! - [`tree`] keeps the right edge of a tree, [`growth`] says what a batch of leaves does to it;
+//! - [`tree`] keeps the right edge of a tree, [`growth`] says what a batch of leaves does to it,
+//!   [`rebuild`] builds one anew;
 //! - [`proof`] names the nodes of a proof and checks proofs (RFC 9162);
 //! - [`tile`] is where nodes are kept (C2SP tlog-tiles);
 //! - [`note`], [`checkpoint`] and [`tlog_proof`] are the signed texts (C2SP signed-note,
@@ -12,6 +13,7 @@ pub mod growth;
 pub mod key;
 pub mod note;
 pub mod proof;
+pub mod rebuild;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;

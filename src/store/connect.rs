@@ -80,11 +80,40 @@ impl Store {
         }
     }
 
-    /// Brings the schema up to date. Safe when several replicas do it at once.
+    /// Connects to a database that is there, for reading only: nothing that is done with this store
+    /// changes it.
+    pub async fn connect_read_only(options: &StoreOptions) -> Result<Self> {
+        let engine = Engine::of_url(&options.url)?;
+        let pool = match engine {
+            Engine::Postgres => {
+                let url = &options.url;
+                let mut connect = base_options(url, options.max_connections);
+                connect.statement_timeout(SCAN_TIMEOUT);
+                connect.map_sqlx_postgres_opts(|postgres| {
+                    postgres.options([("default_transaction_read_only", "on")])
+                });
+                Database::connect(connect).await?
+            }
+            Engine::Sqlite => {
+                let url = sqlite_url(&options.url)?;
+                let mut connect = base_options(&url, options.max_connections);
+                connect.map_sqlx_sqlite_opts(|sqlite| {
+                    sqlite.read_only(true).busy_timeout(ACQUIRE_TIMEOUT)
+                });
+                Database::connect(connect).await?
+            }
+        };
+        let (writer, reader) = (pool.clone(), pool.clone());
+        Ok(Self { engine, writer, reader, scanner: pool })
+    }
+
+    /// Brings the schema up to date, and gives logs from before there were trees their trees. Safe
+    /// when several replicas do it at once, and again after it was interrupted.
     pub async fn migrate(&self) -> Result<()> {
         let transaction = self.begin_alone().await?;
         Migrator::up(&transaction, None).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.build_missing_trees().await
     }
 
     /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Changes nothing.

@@ -52,6 +52,14 @@ impl Engine {
         }
     }
 
+    /// Whether a transaction sees one snapshot only if it is asked for. SQLite's always does.
+    pub(super) const fn snapshot_needs_isolation(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
+        }
+    }
+
     /// Whether migrations have ever run, as one boolean.
     pub(super) fn migration_table_exists(self) -> Statement {
         let sql = match self {

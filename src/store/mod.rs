@@ -18,6 +18,8 @@ mod paging;
 mod read;
 mod signing_keys;
 mod tree;
+mod trees;
+mod verify;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
@@ -35,6 +37,7 @@ pub use self::{
     organizations::Owner,
     read::ExportRow,
     signing_keys::RegisteredKey,
+    verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };
 
 /// The result of a store function.

@@ -27,6 +27,7 @@ const LAYERS: &[Layer] = &[
     // A worker is told of new jobs by the service, and writes what the store holds.
     Layer { name: "worker", may_use: &["domain", "store", "export", "service"] },
     Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
+    Layer { name: "verify", may_use: &["domain", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     // Beside the service, never through it: the peers are measured straight on the database.
@@ -54,10 +55,13 @@ const LAYERS: &[Layer] = &[
             "config",
             "demo",
             "domain",
+            "merkle",
             "proto",
             "service",
+            "signing_key",
             "store",
             "telemetry",
+            "verify",
         ],
     },
 ];
@@ -73,7 +77,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("prost_types", &["transport", "demo", "bench", "cli"]),
     ("clap", &["cli", "config"]),
     ("figment", &["config"]),
-    ("indicatif", &["demo", "bench"]),
+    ("indicatif", &["cli", "demo", "bench"]),
     ("jsonschema", &["domain"]),
     ("object_store", &["export", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use audit_logs::{client::AuditLogs, proto::v1::CreateEventRequest};
+use audit_logs::{
+    client::AuditLogs,
+    proto::v1::{
+        BatchCreateEventsRequest, CreateEventRequest,
+        batch_create_events_result::Result::{Created, Error},
+    },
+};
 use sqlx::{Connection as _, Executor as _};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
@@ -127,9 +133,8 @@ async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
     assert_eq!(server.count("events").await, 10 + 90);
     // In a batch that is not atomic, too.
     let requests = names.iter().map(|name| create_event(name, "doc.read")).collect();
-    let batch = audit_logs::proto::v1::BatchCreateEventsRequest { requests, atomic: false };
+    let batch = BatchCreateEventsRequest { requests, atomic: false };
     let results = client.batch_create_events(batch).await.unwrap().into_inner().results;
-    use audit_logs::proto::v1::batch_create_events_result::Result::{Created, Error};
     for (number, result) in results.into_iter().enumerate() {
         match result.result.unwrap() {
             Created(_) => assert_ne!(number, 4),
@@ -169,10 +174,9 @@ async fn events_of_one_caller_keep_their_order_in_every_log(engine: Engine) {
         let requests: Vec<_> = (0..400)
             .map(|number| create_event(&format!("org-{}-{atomic}", number % 20), "doc.read"))
             .collect();
-        let batch = audit_logs::proto::v1::BatchCreateEventsRequest { requests, atomic };
+        let batch = BatchCreateEventsRequest { requests, atomic };
         let results = client.batch_create_events(batch).await.unwrap().into_inner().results;
         for (number, result) in results.into_iter().enumerate() {
-            use audit_logs::proto::v1::batch_create_events_result::Result::Created;
             let Some(Created(created)) = result.result else { panic!("{number}") };
             assert_eq!(created.sequence, u64::try_from(number / 20).unwrap());
         }

@@ -9,3 +9,4 @@ pub mod process;
 mod serve;
 mod settings;
 mod stop;
+pub mod verify;

@@ -15,7 +15,10 @@ use audit_logs::{
 use prost_types::value::Kind;
 use sea_orm::{ConnectionTrait, Database, Statement};
 
-use super::load::{Call, NUMBER, RESOURCE_EXHAUSTED, UNAVAILABLE};
+use super::{
+    load::{Call, NUMBER, RESOURCE_EXHAUSTED, UNAVAILABLE},
+    receipts::Receipts,
+};
 use crate::support::until;
 
 /// Where an event is, as an answer or a record tells it.
@@ -93,6 +96,7 @@ pub fn count(counter: &AtomicU64) {
 pub struct Ledger {
     state: Mutex<State>,
     pub tally: Tally,
+    pub receipts: Receipts,
 }
 
 impl Ledger {
@@ -135,8 +139,11 @@ impl Ledger {
 
     /// Enters an answer; `again` if the event was sent before.
     pub fn acknowledge(&self, number: u64, answer: CreateEventResponse, again: bool) {
-        let (duplicate, CreateEventResponse { event_id, sequence, leaf_hash, .. }) =
-            (answer.duplicate, answer);
+        let CreateEventResponse { event_id, sequence, leaf_hash, duplicate, receipt, .. } = answer;
+        if let Some(receipt) = receipt {
+            assert_eq!((&receipt.leaf_hash, receipt.sequence), (&leaf_hash, sequence));
+            self.receipts.keep(receipt);
+        }
         assert_eq!(leaf_hash.len(), 32);
         let place = Place { event_id, sequence, leaf_hash };
         let mut state = self.state();

@@ -10,6 +10,7 @@ mod kills;
 mod ledger;
 mod load;
 mod race;
+mod receipts;
 mod teeth;
 
 use std::{env, sync::Arc};
@@ -81,12 +82,15 @@ impl Torture {
     /// All that must hold whenever nobody writes.
     async fn look(&self, client: &AuditLogs) {
         self.ledger.check(client, self.program.database_url()).await;
+        self.program.run(&["verify", "database"]).await.expect_success();
     }
 
     /// At the very end: everything, each log from its start.
     async fn conclude(self, client: &AuditLogs) {
         self.ledger.read_again();
         self.look(client).await;
+        let receipts = self.ledger.receipts.check(&self.program).await;
+        println!("torture: {}: {receipts} receipts hold", self.name);
         self.ledger.report(&self.name);
     }
 }

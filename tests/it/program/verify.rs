@@ -1,0 +1,5 @@
+//! `verify`, without a server.
+
+mod database;
+mod evidence;
+pub mod receipt;
