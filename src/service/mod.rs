@@ -58,6 +58,8 @@ pub struct Services {
     pub api_keys: api_keys::ApiKeys,
     /// What writes events.
     pub lanes: lanes::Lanes,
+    /// Who signs checkpoints.
+    pub signer: signer::CheckpointSigner,
 }
 
 /// What the services are made of.
@@ -95,7 +97,7 @@ impl Services {
                 organizations.clone(),
                 schemas.clone(),
                 lanes.clone(),
-                signer,
+                signer.clone(),
             ),
             exports: exports::Exports::new(
                 store.clone(),
@@ -109,6 +111,7 @@ impl Services {
             schemas,
             organizations,
             lanes,
+            signer,
         }
     }
 }

@@ -30,7 +30,7 @@ pub use self::{
     dialect::Engine,
     error::StoreError,
     organizations::Owner,
-    read::ExportRow,
+    read::{ExportRow, ProvableRow},
     verify::{LogSnapshot, StoredCheckpoint, StoredEvent, StoredHead, StoredTile},
 };
 

@@ -1,4 +1,5 @@
 //! What runs beside the calls.
 
 pub mod export;
+mod export_file;
 pub mod housekeeping;
