@@ -1,6 +1,9 @@
 //! A client of the service for the command line: typed calls with a key, and exports to a file.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
@@ -15,7 +18,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     proto::v1::{
-        CreateExportRequest, Export, ExportState, GetExportRequest,
+        CreateExportRequest, Export, ExportFormat, ExportState, GetExportRequest,
         audit_logs_client::AuditLogsClient,
     },
     tls,
@@ -76,7 +79,8 @@ impl Client {
     }
 
     /// Exports to the file at `path` and returns the export. Calls `progress` with each state that
-    /// the server tells. The file appears whole or not at all.
+    /// the server tells. The file appears whole or not at all; beside a JSON Lines file its manifest,
+    /// at [`manifest_path`].
     pub async fn export(
         &self,
         request: CreateExportRequest,
@@ -110,6 +114,10 @@ impl Client {
         let export = last.context("the server sent no state of the export")?;
         if export.state() != ExportState::Ready {
             bail!("the export {} failed: {}", export.id, export.error);
+        }
+        if export.format() == ExportFormat::JsonLines {
+            // First, so that there is never a file without what proves it.
+            self.download(&export.manifest_url, &manifest_path(path)).await?;
         }
         self.download(&export.url, path).await?;
         Ok(export)
@@ -145,6 +153,13 @@ impl Client {
         }
         file.sync_all().await.with_context(unwritable)
     }
+}
+
+/// Where the manifest of the export at `path` is: the same name with `.manifest.json`.
+pub fn manifest_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".manifest.json");
+    name.into()
 }
 
 fn refused(status: &Status) -> anyhow::Error {

@@ -13,6 +13,7 @@ mod m20261121_000002_actions;
 mod m20261121_000003_events;
 mod m20261121_000004_exports;
 mod m20261121_000005_trees;
+mod m20261121_000006_export_formats;
 
 /// Runs the migrations, in order.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_events::Migration),
             Box::new(m20261121_000004_exports::Migration),
             Box::new(m20261121_000005_trees::Migration),
+            Box::new(m20261121_000006_export_formats::Migration),
         ]
     }
 }

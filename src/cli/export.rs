@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use prost_types::Timestamp as ProtoTime;
 
 use crate::{
-    client::Client, demo::progress::ExportBar, domain::timestamp::Timestamp,
-    proto::v1::CreateExportRequest,
+    client::Client,
+    demo::progress::ExportBar,
+    domain::timestamp::Timestamp,
+    proto::v1::{CreateExportRequest, ExportFormat},
 };
 
 #[derive(Debug, Args)]
@@ -39,9 +41,19 @@ pub struct Arguments {
     /// Only these target types, separated by commas
     #[arg(long, value_delimiter = ',')]
     target_types: Vec<String>,
+    /// How to write the file: `csv`, or `jsonl`, which `audit-logs verify export` can prove; then its
+    /// manifest is written beside it, as FILE.manifest.json
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
     /// The file to write
     #[arg(long, short, default_value = "audit-logs.csv")]
     output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Jsonl,
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
@@ -64,6 +76,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         actions: arguments.actions,
         actor_ids: arguments.actor_ids,
         target_types: arguments.target_types,
+        format: match arguments.format {
+            Format::Csv => ExportFormat::Csv.into(),
+            Format::Jsonl => ExportFormat::JsonLines.into(),
+        },
         ..Default::default()
     };
     let bar = ExportBar::new();

@@ -38,6 +38,39 @@ impl ExportState {
     }
 }
 
+/// How the file of an export is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// For people and spreadsheets.
+    #[default]
+    Csv,
+    /// For programs: every line can be proved.
+    JsonLines,
+}
+
+impl ExportFormat {
+    /// The name that is stored, and that manifests have.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "json_lines",
+        }
+    }
+
+    /// The format with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Csv, Self::JsonLines].into_iter().find(|format| format.as_str() == name)
+    }
+
+    /// What the name of a file ends with.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonl",
+        }
+    }
+}
+
 /// How far an export has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExportProgress {
@@ -60,6 +93,8 @@ pub struct Export {
     pub organization_id: OrganizationId,
     /// State.
     pub state: ExportState,
+    /// How the file is written.
+    pub format: ExportFormat,
     /// Size of the log when the export was created; only events below it are exported.
     pub tree_size: u64,
     /// Time range.

@@ -22,6 +22,25 @@ pub enum ByteRange {
     Last(u64),
 }
 
+/// What there is of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The file with the events.
+    File,
+    /// The manifest beside it.
+    Manifest,
+}
+
+impl Part {
+    /// What follows the id of the export in a link.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::File => "",
+            Self::Manifest => ".manifest.json",
+        }
+    }
+}
+
 /// A directory or a bucket for export files.
 #[derive(Clone)]
 pub struct ExportFiles {
@@ -65,13 +84,20 @@ impl ExportFiles {
     /// Begins to write the file of an export. It becomes visible, whole, when the writer is shut
     /// down; a writer that is dropped leaves nothing to be seen.
     pub fn create(&self, export: &Export) -> BufWriter {
-        BufWriter::with_capacity(self.store.clone(), self.path(export), PART_BYTES)
+        BufWriter::with_capacity(self.store.clone(), self.path(export, Part::File), PART_BYTES)
     }
 
-    /// Opens the file of an export.
+    /// Writes the manifest of an export, whole or not at all.
+    pub async fn put_manifest(&self, export: &Export, manifest: Vec<u8>) -> Result<(), Error> {
+        self.store.put(&self.path(export, Part::Manifest), manifest.into()).await?;
+        Ok(())
+    }
+
+    /// Opens the file of an export, or its manifest.
     pub async fn open(
         &self,
         export: &Export,
+        part: Part,
         range: Option<ByteRange>,
     ) -> Result<GetResult, Error> {
         let range = range.map(|range| match range {
@@ -79,7 +105,9 @@ impl ExportFiles {
             ByteRange::From(first) => GetRange::Offset(first),
             ByteRange::Last(count) => GetRange::Suffix(count),
         });
-        self.store.get_opts(&self.path(export), GetOptions { range, ..Default::default() }).await
+        self.store
+            .get_opts(&self.path(export, part), GetOptions { range, ..Default::default() })
+            .await
     }
 
     /// Deletes everything that was written for an export, by whatever attempt.
@@ -96,7 +124,11 @@ impl ExportFiles {
         self.prefix.clone().join(id.as_str())
     }
 
-    fn path(&self, export: &Export) -> Path {
-        self.directory(&export.id).join(format!("{}.csv", export.attempt))
+    fn path(&self, export: &Export, part: Part) -> Path {
+        let extension = match part {
+            Part::File => export.format.extension(),
+            Part::Manifest => "manifest.json",
+        };
+        self.directory(&export.id).join(format!("{}.{extension}", export.attempt))
     }
 }

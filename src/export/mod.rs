@@ -2,3 +2,5 @@
 
 pub mod csv;
 pub mod files;
+pub mod json_lines;
+pub mod manifest;

@@ -10,7 +10,7 @@ use crate::{
         limits::DOWNLOAD_SECONDS,
         timestamp::Timestamp,
     },
-    export::files::ExportFiles,
+    export::files::{ExportFiles, Part},
 };
 
 /// Path below which the service serves export files.
@@ -40,32 +40,43 @@ impl Links {
     }
 
     /// A fresh link, if the export has a file.
-    pub fn make(&self, export: &Export, now: Timestamp) -> Option<Link> {
+    pub fn make(&self, export: &Export, part: Part, now: Timestamp) -> Option<Link> {
         if export.state != ExportState::Ready {
             return None;
         }
         // Whole seconds, because that is what the link says.
         let expires = now.seconds() + DOWNLOAD_SECONDS;
-        let signature = hex::encode(signature(export, expires)?.finalize().into_bytes());
+        let signature = hex::encode(signature(export, part, expires)?.finalize().into_bytes());
         let (base, id) = (self.public_url.trim_end_matches('/'), &export.id);
         Some(Link {
-            url: format!("{base}{DOWNLOAD_PATH}/{id}?expires={expires}&signature={signature}"),
+            url: format!(
+                "{base}{DOWNLOAD_PATH}/{id}{}?expires={expires}&signature={signature}",
+                part.suffix()
+            ),
             expires_at: Timestamp::from_micros(0).plus_seconds(expires),
         })
     }
 }
 
 /// Whether the parts of a link belong together and it has not expired.
-pub fn is_valid(export: &Export, expires: i64, signature_hex: &str, now: Timestamp) -> bool {
+pub fn is_valid(
+    export: &Export,
+    part: Part,
+    expires: i64,
+    signature_hex: &str,
+    now: Timestamp,
+) -> bool {
     let Ok(sent) = hex::decode(signature_hex) else { return false };
-    let authentic = signature(export, expires).is_some_and(|mac| mac.verify_slice(&sent).is_ok());
+    let authentic =
+        signature(export, part, expires).is_some_and(|mac| mac.verify_slice(&sent).is_ok());
     authentic && now.seconds() < expires
 }
 
-/// HMAC-SHA256 over id and expiry, under the export's own secret.
-fn signature(export: &Export, expires: i64) -> Option<Hmac<Sha256>> {
+/// HMAC-SHA256 over id, what is to be had of it, and expiry, under the export's own secret.
+fn signature(export: &Export, part: Part, expires: i64) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&export.download_secret).ok()?;
     mac.update(export.id.as_str().as_bytes());
+    mac.update(part.suffix().as_bytes());
     mac.update(&expires.to_be_bytes());
     Some(mac)
 }

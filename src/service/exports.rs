@@ -22,14 +22,14 @@ use crate::{
         caller::Caller,
         clock::Clock,
         event_draft::TimeDraft,
-        export::{Export, ExportProgress, ExportState},
+        export::{Export, ExportFormat, ExportProgress, ExportState},
         filter::{EventFilter, ExportRange},
         ids::ExportId,
         limits,
         page::{Page, PageDraft},
-        violation::Violations,
+        violation::{Reason, Violations},
     },
-    export::files::ByteRange,
+    export::files::{ByteRange, Part},
     store::Store,
 };
 
@@ -82,6 +82,8 @@ pub struct ExportView {
     pub export: Export,
     /// A fresh link.
     pub link: Option<Link>,
+    /// A fresh link to its manifest.
+    pub manifest_link: Option<Link>,
 }
 
 /// What to export, as sent.
@@ -95,16 +97,23 @@ pub struct NewExport {
     pub range_end: TimeDraft,
     /// Further filters.
     pub filter: EventFilter,
+    /// How to write the file; `None` if it is no format that there is.
+    pub format: Option<ExportFormat>,
 }
 
 impl NewExport {
     /// Checks everything at once, but for the order of the range, which has a reason of its own.
-    fn validate(&self) -> Result<ExportRange> {
+    fn validate(&self) -> Result<(ExportRange, ExportFormat)> {
         let mut violations = Violations::default();
         check_id("organization_id", &self.organization_id, &mut violations);
         self.filter.check(&mut violations);
-        match ExportRange::check(self.range_start, self.range_end, &mut violations) {
-            Some(range) => Ok(violations.into_result(range)?),
+        if self.format.is_none() {
+            let description = "format must be one that the service knows";
+            violations.add("format", Reason::Unknown, description);
+        }
+        let range = ExportRange::check(self.range_start, self.range_end, &mut violations);
+        match range.zip(self.format) {
+            Some(checked) => Ok(violations.into_result(checked)?),
             None => Err(violations.into_found().into()),
         }
     }
@@ -131,7 +140,7 @@ impl Exports {
     /// Starts an export of what the log holds now.
     pub async fn create(&self, caller: &Caller, new: NewExport) -> Result<ExportView> {
         require(caller, Scope::Exports)?;
-        let range = new.validate()?;
+        let (range, format) = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         if range.is_reversed() {
             return Err(Error::InvalidExportRange);
@@ -144,6 +153,7 @@ impl Exports {
                 environment_id: tenant.environment.clone(),
                 organization_id: tenant.organization.clone(),
                 state: ExportState::Pending,
+                format,
                 tree_size: 0,
                 range,
                 filter: new.filter,
@@ -247,10 +257,11 @@ impl Exports {
         page.try_map(|export| Ok(self.view(export)))
     }
 
-    /// Opens the file that a link names, from the start or a part of it.
+    /// Opens the file or the manifest that a link names, from the start or a part of it.
     pub async fn open(
         &self,
         id: &str,
+        part: Part,
         expires: i64,
         signature: &str,
         range: Option<ByteRange>,
@@ -260,7 +271,7 @@ impl Exports {
         }
         let export = self.store.find_export(&ExportId::from_stored(id)).await?;
         let export = export.ok_or(Error::LinkRefused)?;
-        if !download::is_valid(&export, expires, signature, self.clock.now()) {
+        if !download::is_valid(&export, part, expires, signature, self.clock.now()) {
             return Err(Error::LinkRefused);
         }
         let Export { environment_id, organization_id, .. } = &export;
@@ -268,12 +279,13 @@ impl Exports {
         if export.state != ExportState::Ready || organization.is_none() {
             return Err(not_found(Kind::Export, "export_id", id));
         }
-        let file = self.links.files.open(&export, range).await.map_err(Error::Files)?;
+        let file = self.links.files.open(&export, part, range).await.map_err(Error::Files)?;
         Ok((export, file))
     }
 
     fn view(&self, export: Export) -> ExportView {
-        let link = self.links.make(&export, self.clock.now());
-        ExportView { export, link }
+        let link = |part| self.links.make(&export, part, self.clock.now());
+        let (link, manifest_link) = (link(Part::File), link(Part::Manifest));
+        ExportView { export, link, manifest_link }
     }
 }

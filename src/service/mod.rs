@@ -63,6 +63,8 @@ pub struct Services {
     pub transparency: transparency::Transparency,
     /// What writes events.
     pub lanes: lanes::Lanes,
+    /// Who signs checkpoints.
+    pub signer: signer::CheckpointSigner,
 }
 
 /// What the services are made of.
@@ -96,7 +98,7 @@ impl Services {
             store.clone(),
             clock.clone(),
             organizations.clone(),
-            signer,
+            signer.clone(),
         );
         Self {
             events: events::Events::new(
@@ -121,6 +123,7 @@ impl Services {
             organizations,
             transparency,
             lanes,
+            signer,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     caller::Caller,
-    export::{Export, ExportProgress, ExportState},
+    export::{Export, ExportFormat, ExportProgress, ExportState},
     filter::ExportRange,
     ids::{EnvironmentId, ExportId, OrganizationId},
     page::{Page, PageRequest},
@@ -46,6 +46,7 @@ impl Store {
             attempts: Set(0),
             created_at: Set(export.created_at.micros()),
             updated_at: Set(export.updated_at.micros()),
+            format: Set(export.format.as_str().to_owned()),
         };
         row.insert(self.writer()).await?;
         Ok(())
@@ -227,6 +228,8 @@ fn domain(row: export::Model) -> Result<Export> {
         organization_id: OrganizationId::from_stored(row.organization_id),
         state: ExportState::from_name(&row.state)
             .ok_or(StoreError::inconsistent("exports", "state"))?,
+        format: ExportFormat::from_name(&row.format)
+            .ok_or(StoreError::inconsistent("exports", "format"))?,
         tree_size: count(row.tree_size, "tree_size")?,
         range: ExportRange {
             start: Timestamp::from_micros(row.range_start),

@@ -35,7 +35,7 @@ pub use self::{
     error::StoreError,
     leaves::{Leaf, LeafData, LeafKey},
     organizations::Owner,
-    read::ExportRow,
+    read::{ExportRow, ProvableRow},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };

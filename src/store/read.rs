@@ -1,20 +1,24 @@
 //! Reading a range of a log in the order of an export: ascending `occurred_at`, then sequence.
 
 use futures::{Stream, TryStreamExt};
-use sea_orm::{ExprTrait, PaginatorTrait, QueryOrder, QuerySelect, sea_query::Expr};
+use sea_orm::{ColumnTrait, ExprTrait, PaginatorTrait, QueryOrder, QuerySelect, sea_query::Expr};
 
 use super::{
     Result, Store, StoreError,
+    append::fixed,
     entity::event,
     events::{matching, selection},
     from_column, to_column,
 };
-use crate::domain::{
-    caller::Tenant,
-    export::Export,
-    filter::{EventFilter, EventRange},
-    ids::OrganizationId,
-    timestamp::Timestamp,
+use crate::{
+    domain::{
+        caller::Tenant,
+        export::Export,
+        filter::{EventFilter, EventRange},
+        ids::OrganizationId,
+        timestamp::Timestamp,
+    },
+    merkle::Hash,
 };
 
 /// An event as an export reads it.
@@ -27,6 +31,24 @@ pub struct ExportRow {
     /// The canonical bytes.
     pub payload: Vec<u8>,
 }
+
+/// An event with all that its leaf is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvableRow {
+    /// Position in the log.
+    pub sequence: u64,
+    /// The canonical bytes.
+    pub payload: Vec<u8>,
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// Hash of the leaf.
+    pub leaf_hash: Hash,
+}
+
+/// Payload bytes after which a page of provable rows ends, and most rows of it: a page is held in
+/// memory with the tiles that prove it.
+const PROVABLE_BYTES: usize = 4 * 1_024 * 1_024;
+const PROVABLE_ROWS: u64 = 512;
 
 /// Rows that one statement reads. Short statements do not keep the database from cleaning up.
 const ROWS_PER_READ: u64 = 1_000;
@@ -70,6 +92,36 @@ impl Store {
             let sequence = from_column(sequence, "events", "sequence")?;
             Ok(ExportRow { occurred_at: Timestamp::from_micros(occurred_at), sequence, payload })
         }))
+    }
+}
+
+impl Store {
+    /// The next rows of an export from a sequence on, in the order of the log: at most 512, fewer if
+    /// they are large. Empty after the last. Erased events are left out.
+    pub async fn read_provable_rows(&self, export: &Export, from: u64) -> Result<Vec<ProvableRow>> {
+        use event::Column::{LeafHash, Payload, Salt, Sequence};
+        let condition = matching(self.engine, &export.filter, &range(export))
+            .add(Sequence.gte(to_column(from)))
+            .add(Payload.ne(Vec::<u8>::new()));
+        let mut rows = selection(&tenant(export), condition)
+            .select_only()
+            .columns([Sequence, Payload, Salt, LeafHash])
+            .order_by_asc(Sequence)
+            .limit(PROVABLE_ROWS)
+            .into_tuple::<(i64, Vec<u8>, Vec<u8>, Vec<u8>)>()
+            .stream(self.scanner())
+            .await?;
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        while let Some((sequence, payload, salt, leaf_hash)) = rows.try_next().await? {
+            bytes += payload.len();
+            let sequence = from_column(sequence, "events", "sequence")?;
+            let leaf_hash = fixed(leaf_hash, "leaf_hash")?;
+            read.push(ProvableRow { sequence, payload, salt, leaf_hash });
+            if bytes > PROVABLE_BYTES {
+                break;
+            }
+        }
+        Ok(read)
     }
 }
 

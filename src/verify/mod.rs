@@ -3,6 +3,7 @@
 
 pub mod database;
 pub mod event;
+pub mod export;
 pub mod keys;
 pub mod log;
 pub mod receipt;

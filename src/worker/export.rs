@@ -3,24 +3,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::TryStreamExt;
-use object_store::buffered::BufWriter;
 use thiserror::Error;
-use tokio::{io::AsyncWriteExt, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::export_file::ExportFile;
 use crate::{
     domain::{
         clock::Clock,
-        export::{Export, ExportProgress, ExportState},
-        timestamp::Timestamp,
+        export::{Export, ExportFormat, ExportProgress, ExportState},
     },
-    export::{
-        csv::{CsvEncoder, CsvError},
-        files::ExportFiles,
+    export::{csv::CsvError, files::ExportFiles, manifest::Manifest},
+    merkle::{
+        empty_root,
+        proof::{fold, range_nodes},
     },
-    service::exports::ExportUpdates,
+    service::{exports::ExportUpdates, signer::CheckpointSigner},
     store::{Store, StoreError},
 };
 
@@ -34,8 +33,6 @@ const POLL: Duration = Duration::from_secs(1);
 const ATTEMPTS: u64 = 3;
 /// How long a failed job rests before the next attempt.
 const REST_SECONDS: i64 = 2;
-/// Encoded bytes that are held back before they go to the file.
-const CHUNK_BYTES: usize = 256 * 1_024;
 
 /// Writes exports, one at a time.
 pub struct ExportWorker {
@@ -47,6 +44,8 @@ pub struct ExportWorker {
     pub files: ExportFiles,
     /// Whether cells that a spreadsheet would run are prefixed.
     pub formula_guard: bool,
+    /// Who signs the checkpoints of manifests.
+    pub signer: CheckpointSigner,
     /// Whom to tell.
     pub updates: ExportUpdates,
     /// Name of this worker, unique among replicas.
@@ -55,13 +54,15 @@ pub struct ExportWorker {
 
 /// Why an export was not written.
 #[derive(Debug, Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("the database failed: {0}")]
     Store(#[from] StoreError),
     #[error("the export store failed: {0}")]
     Files(#[from] std::io::Error),
     #[error(transparent)]
     Encoding(#[from] CsvError),
+    #[error("the checkpoint cannot be signed: {0}")]
+    Checkpoint(String),
     #[error("another worker took the job over")]
     LeaseLost,
     #[error("shutting down")]
@@ -188,73 +189,34 @@ impl ExportWorker {
         progress: &watch::Sender<ExportProgress>,
     ) -> Result<ExportProgress, Failure> {
         let estimated_rows = self.store.count_export_rows(export).await?;
-        let mut file = ExportFile {
-            writer: self.files.create(export),
-            encoder: CsvEncoder::new(self.formula_guard),
-            buffered: 0,
-            progress: ExportProgress { estimated_rows, ..Default::default() },
+        let writer = self.files.create(export);
+        let mut file = ExportFile::new(&self.store, export, writer, estimated_rows, progress);
+        let result = match export.format {
+            ExportFormat::Csv => file.write_csv(self.formula_guard).await,
+            ExportFormat::JsonLines => file.write_json_lines().await,
         };
-        progress.send_replace(file.progress);
-        let result = self.write_rows(export, &mut file, progress).await;
-        match result {
-            Ok(()) => {
-                file.flush().await?;
-                file.writer.shutdown().await?;
-                Ok(file.progress)
-            }
-            Err(failure) => {
-                // Takes back the parts that a bucket may hold already.
-                if let Err(error) = file.writer.abort().await {
-                    warn!(export = %export.id, %error, "cannot abort an upload");
-                }
-                Err(failure)
-            }
+        if let Err(failure) = result {
+            file.abort().await;
+            return Err(failure);
         }
+        let (progress, written) = file.finish().await?;
+        let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
+        let manifest = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
+        self.files.put_manifest(export, manifest).await.map_err(std::io::Error::from)?;
+        Ok(progress)
     }
 
-    async fn write_rows(
-        &self,
-        export: &Export,
-        file: &mut ExportFile,
-        progress: &watch::Sender<ExportProgress>,
-    ) -> Result<(), Failure> {
-        file.encoder.header()?;
-        let mut last: Option<(Timestamp, u64)> = None;
-        loop {
-            let before = last;
-            let rows = self.store.read_export_rows(export, last).await?;
-            let mut rows = std::pin::pin!(rows);
-            while let Some(row) = rows.try_next().await? {
-                last = Some((row.occurred_at, row.sequence));
-                file.encoder.row(row.sequence, &row.payload)?;
-                file.progress.rows_written += 1;
-                file.buffered += row.payload.len();
-                if file.buffered >= CHUNK_BYTES {
-                    file.flush().await?;
-                }
-            }
-            progress.send_replace(file.progress);
-            if last == before {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// A file that is being written.
-struct ExportFile {
-    writer: BufWriter,
-    encoder: CsvEncoder,
-    /// Payload bytes encoded since the last flush.
-    buffered: usize,
-    progress: ExportProgress,
-}
-
-impl ExportFile {
-    async fn flush(&mut self) -> Result<(), Failure> {
-        let bytes = self.encoder.take()?;
-        self.progress.bytes_written += bytes.len() as u64;
-        self.buffered = 0;
-        Ok(self.writer.put(bytes.into()).await.map_err(std::io::Error::from)?)
+    /// The signed checkpoint of the tree that the export is taken from.
+    async fn checkpoint(&self, export: &Export) -> Result<String, Failure> {
+        let Export { organization_id, tree_size, .. } = export;
+        let nodes = range_nodes(0, *tree_size);
+        let root = if nodes.is_empty() {
+            None
+        } else {
+            fold(&self.store.tree_nodes(organization_id, *tree_size, &nodes).await?)
+        };
+        let root = root.unwrap_or_else(empty_root);
+        let signed = self.signer.sign(organization_id, *tree_size, root);
+        signed.map_err(|error| Failure::Checkpoint(error.to_string()))
     }
 }

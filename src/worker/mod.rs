@@ -2,4 +2,5 @@
 
 pub mod checkpoints;
 pub mod export;
+mod export_file;
 pub mod housekeeping;

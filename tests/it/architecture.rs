@@ -25,9 +25,9 @@ const LAYERS: &[Layer] = &[
     Layer { name: "export", may_use: &["domain"] },
     Layer { name: "service", may_use: &["domain", "merkle", "store", "export"] },
     // A worker is told of new jobs by the service, and writes what the store holds.
-    Layer { name: "worker", may_use: &["domain", "store", "export", "service"] },
+    Layer { name: "worker", may_use: &["domain", "merkle", "store", "export", "service"] },
     Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
-    Layer { name: "verify", may_use: &["domain", "merkle", "store"] },
+    Layer { name: "verify", may_use: &["domain", "export", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     // Beside the service, never through it: the peers are measured straight on the database.
@@ -55,6 +55,7 @@ const LAYERS: &[Layer] = &[
             "config",
             "demo",
             "domain",
+            "export",
             "merkle",
             "proto",
             "service",

@@ -1,6 +1,7 @@
 //! `audit-logs verify`: checks what the service says, without the service.
 
 mod database;
+mod export;
 mod keys;
 mod progress;
 mod receipt;
@@ -16,6 +17,8 @@ use crate::{config::Settings, telemetry};
 pub enum Command {
     /// Check receipts, as CreateEvent gives them
     Receipt(receipt::Arguments),
+    /// Check a JSON Lines export, line by line
+    Export(export::Arguments),
     /// Check every log of the database, event by event
     Database(database::Arguments),
 }
@@ -49,6 +52,7 @@ impl Command {
         telemetry::init(settings.log_format, "warn");
         match self {
             Self::Receipt(arguments) => receipt::run(settings, &arguments),
+            Self::Export(arguments) => export::run(settings, &arguments),
             Self::Database(arguments) => database::run(settings, &arguments).await,
         }
     }

@@ -27,6 +27,7 @@ pub struct Model {
     pub attempts: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    pub format: String,
 }
 
 /// No relations: nothing is joined through the ORM.

@@ -11,7 +11,7 @@ use crate::{
         api_key::{ApiKey, Scope},
         event::{Event, EventRecord, Metadata},
         event_draft::{ContextDraft, EventDraft, PartyDraft},
-        export::{Export, ExportState},
+        export::{Export, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
         organization::{AuditLogConfiguration, Organization},
         page::{Order, Page, PageDraft},
@@ -168,7 +168,7 @@ pub fn action(action: Action) -> v1::Action {
 }
 
 pub fn export(view: ExportView) -> v1::Export {
-    let ExportView { export, link } = view;
+    let ExportView { export, link, manifest_link } = view;
     let selection = selection(&export);
     let (url, url_expires_at) = link.map(|link| (link.url, to_proto_time(link.expires_at))).unzip();
     v1::Export {
@@ -185,6 +185,8 @@ pub fn export(view: ExportView) -> v1::Export {
         created_at: Some(to_proto_time(export.created_at)),
         updated_at: Some(to_proto_time(export.updated_at)),
         selection: Some(selection),
+        format: export_format(export.format).into(),
+        manifest_url: manifest_link.map(|link| link.url).unwrap_or_default(),
     }
 }
 
@@ -199,6 +201,13 @@ fn selection(export: &Export) -> v1::ExportSelection {
         actor_names,
         target_types,
         target_ids,
+    }
+}
+
+const fn export_format(format: ExportFormat) -> v1::ExportFormat {
+    match format {
+        ExportFormat::Csv => v1::ExportFormat::Csv,
+        ExportFormat::JsonLines => v1::ExportFormat::JsonLines,
     }
 }
 
@@ -274,7 +283,12 @@ pub fn event_query(request: v1::ListEventsRequest) -> EventQueryDraft {
 }
 
 pub fn new_export(request: v1::CreateExportRequest) -> NewExport {
+    let format = v1::ExportFormat::try_from(request.format).map(|format| match format {
+        v1::ExportFormat::Unspecified | v1::ExportFormat::Csv => ExportFormat::Csv,
+        v1::ExportFormat::JsonLines => ExportFormat::JsonLines,
+    });
     NewExport {
+        format: format.ok(),
         organization_id: request.organization_id,
         range_start: from_proto_time(request.range_start),
         range_end: from_proto_time(request.range_end),

@@ -1,4 +1,5 @@
-//! Export files: `GET /v1/exports/download/{export id}?expires=...&signature=...`, with Range.
+//! Export files and their manifests: `GET /v1/exports/download/{export id}?expires=...&signature=...`
+//! and the same with `{export id}.manifest.json`, with Range.
 
 use axum::{
     body::Body,
@@ -10,8 +11,8 @@ use http_range_header::{EndPosition, StartPosition, parse_range_header};
 use object_store::GetResult;
 
 use crate::{
-    domain::export::Export,
-    export::files::ByteRange,
+    domain::export::{Export, ExportFormat},
+    export::files::{ByteRange, Part},
     service::{error::Error, exports::Exports},
 };
 
@@ -26,11 +27,15 @@ pub async fn download(
         return Error::LinkRefused.into_response();
     };
     let range = wanted_range(&headers);
-    match exports.open(&id, expires, signature, range.clone()).await {
-        Ok((export, file)) => file_response(&export, file, range.is_some()),
+    let (id, part) = match id.strip_suffix(Part::Manifest.suffix()) {
+        Some(id) => (id, Part::Manifest),
+        None => (&*id, Part::File),
+    };
+    match exports.open(id, part, expires, signature, range.clone()).await {
+        Ok((export, file)) => file_response(&export, part, file, range.is_some()),
         Err(Error::Files(error)) if range.is_some() && !is_missing(&error) => {
             // The range may begin behind the end: then the whole file can still be opened.
-            match exports.open(&id, expires, signature, None).await {
+            match exports.open(id, part, expires, signature, None).await {
                 Ok((_, file)) => not_satisfiable(file.meta.size),
                 Err(error) => error.into_response(),
             }
@@ -71,7 +76,7 @@ fn not_satisfiable(size: u64) -> Response {
     (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, unsatisfied)]).into_response()
 }
 
-fn file_response(export: &Export, file: GetResult, partial: bool) -> Response {
+fn file_response(export: &Export, part: Part, file: GetResult, partial: bool) -> Response {
     let (size, range) = (file.meta.size, file.range.clone());
     let length = range.end - range.start;
     let mut response = Body::from_stream(file.into_stream()).into_response();
@@ -81,8 +86,13 @@ fn file_response(export: &Export, file: GetResult, partial: bool) -> Response {
             headers.insert(name, value);
         }
     };
-    set(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned());
-    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.csv\"", export.id));
+    let (kind, extension) = match (part, export.format) {
+        (Part::Manifest, _) => ("application/json", "manifest.json"),
+        (Part::File, ExportFormat::Csv) => ("text/csv; charset=utf-8", "csv"),
+        (Part::File, ExportFormat::JsonLines) => ("application/jsonl", "jsonl"),
+    };
+    set(header::CONTENT_TYPE, kind.to_owned());
+    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.{extension}\"", export.id));
     set(header::CONTENT_LENGTH, length.to_string());
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     set(header::CACHE_CONTROL, "private, no-store".to_owned());

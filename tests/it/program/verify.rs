@@ -2,4 +2,5 @@
 
 mod database;
 mod evidence;
+mod export;
 pub mod receipt;

@@ -109,6 +109,8 @@ fn public_key(program: &Program, organization: &str) -> String {
     audit_logs::merkle::VerifierKey::new(name, key.public_key()).unwrap().to_string()
 }
 
+type Change<'a> = &'a dyn Fn(&mut Receipt);
+
 #[tokio::test]
 async fn a_receipt_that_was_altered_proves_nothing() {
     let (program, receipts) = receipts().await;
@@ -127,7 +129,6 @@ async fn a_receipt_that_was_altered_proves_nothing() {
         text.replace(from, to)
     };
     let text = |receipt: &Receipt| String::from_utf8(receipt.canonical_event.clone()).unwrap();
-    type Change<'a> = &'a dyn Fn(&mut Receipt);
     let cases: [(&str, Change<'_>); 10] = [
         ("hash", &|r| r.canonical_event = altered(&text(r), "user_1", "user_2").into()),
         ("root", &|r| {

@@ -1,0 +1,224 @@
+//! JSON Lines exports, line by line, against the checkpoint of the tree that they were taken from.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::event::{EventFault, hash_of, leaf_of, read_canonical};
+use crate::{
+    domain::{event::LoggedEvent, ids::OrganizationId},
+    export::manifest::Manifest,
+    merkle::{Frontier, Hash, proof::range_nodes},
+};
+
+/// What is wrong with an export.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ExportFault {
+    /// A line is no line of an export.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// The event of a line is not what was recorded.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The event is of another organization than the export.
+    #[error("the event is of the organization {0}")]
+    OtherOrganization(OrganizationId),
+    /// A line comes after one with the same or a higher sequence.
+    #[error("sequence {0} is not in order")]
+    OutOfOrder(u64),
+    /// A line is of an event that the tree does not have.
+    #[error("sequence {sequence} is not in a tree of {size} events")]
+    OutsideTree {
+        /// Of the line.
+        sequence: u64,
+        /// Of the tree.
+        size: u64,
+    },
+    /// The events that are left out cannot be covered by so many subtrees.
+    #[error("{actual} hashes stand for the events {start} to {end}, which take {expected}")]
+    WrongSkip {
+        /// First event that is left out.
+        start: u64,
+        /// Last event that is left out.
+        end: u64,
+        /// Hashes that there are.
+        actual: usize,
+        /// Hashes that there should be.
+        expected: usize,
+    },
+    /// The export does not select that event.
+    #[error("the event is not one that the manifest says was exported: its {0} does not match")]
+    NotSelected(&'static str),
+    /// The manifest says something else than the file.
+    #[error("{what}: the manifest says {said}, but it is {actual}")]
+    Manifest {
+        /// Of what.
+        what: &'static str,
+        /// In the manifest.
+        said: String,
+        /// In truth.
+        actual: String,
+    },
+    /// The lines lead to another root.
+    #[error(
+        "the events and the hashes of those left out do not fold to the root of the checkpoint: one \
+         of them was changed, left out or added"
+    )]
+    WrongRoot,
+}
+
+/// What an export that is sound has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// Events in the file.
+    pub rows: u64,
+    /// First and last sequence.
+    pub sequences: Option<(u64, u64)>,
+    /// Events between the first and the last that the file leaves out.
+    pub left_out: u64,
+}
+
+/// A line of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    sequence: u64,
+    #[serde(borrow)]
+    event: &'a RawValue,
+    salt: String,
+    leaf_hash: String,
+    #[serde(default)]
+    skipped: Vec<String>,
+}
+
+/// Checks one export. Lines are fed to it in order; memory does not depend on how many there are.
+pub struct ExportVerifier<'a> {
+    manifest: &'a Manifest,
+    tree: Frontier,
+    hash: Sha256,
+    bytes: u64,
+    proven: Proven,
+}
+
+impl<'a> ExportVerifier<'a> {
+    /// Checks the file that the manifest describes.
+    pub fn new(manifest: &'a Manifest) -> Self {
+        let proven = Proven { rows: 0, sequences: None, left_out: 0 };
+        Self { manifest, tree: Frontier::default(), hash: Sha256::new(), bytes: 0, proven }
+    }
+
+    /// Takes the next line, with the newline at its end.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), ExportFault> {
+        self.bytes += line.len() as u64;
+        self.hash.update(line);
+        let unreadable = |error: serde_json::Error| ExportFault::Unreadable(error.to_string());
+        let read: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
+        let event = read.event.get().as_bytes();
+        let (salt, leaf) = (decoded(&read.salt)?, decoded(&read.leaf_hash)?);
+        let leaf = hash_of("leaf_hash", &leaf)?;
+        if leaf_of(&salt, event)? != leaf {
+            return Err(EventFault::WrongHash.into());
+        }
+        let logged = read_canonical(event)?;
+        if logged.organization_id != self.manifest.organization_id {
+            return Err(ExportFault::OtherOrganization(logged.organization_id));
+        }
+        self.check_selected(&logged)?;
+        self.append(read.sequence, leaf, &read.skipped)
+    }
+
+    fn append(&mut self, sequence: u64, leaf: Hash, skipped: &[String]) -> Result<(), ExportFault> {
+        let (next, size) = (self.tree.size(), self.manifest.tree_size);
+        if sequence < next {
+            return Err(ExportFault::OutOfOrder(sequence));
+        }
+        if sequence >= size {
+            return Err(ExportFault::OutsideTree { sequence, size });
+        }
+        self.skip(sequence, skipped)?;
+        self.tree.push(leaf);
+        self.proven.rows += 1;
+        match &mut self.proven.sequences {
+            Some((_, last)) => {
+                *last = sequence;
+                self.proven.left_out += sequence - next;
+            }
+            None => self.proven.sequences = Some((sequence, sequence)),
+        }
+        Ok(())
+    }
+
+    /// Appends the subtrees over the events up to before `end`.
+    fn skip(&mut self, end: u64, skipped: &[String]) -> Result<(), ExportFault> {
+        let start = self.tree.size();
+        let nodes = range_nodes(start, end);
+        if nodes.len() != skipped.len() {
+            let (actual, expected) = (skipped.len(), nodes.len());
+            let end = end.saturating_sub(1);
+            return Err(ExportFault::WrongSkip { start, end, actual, expected });
+        }
+        for (node, hash) in nodes.iter().zip(skipped) {
+            let hash = hash_of("a skipped hash", &decoded(hash)?)?;
+            let outside = ExportFault::OutsideTree { sequence: end, size: start };
+            self.tree.push_subtree(node.height, hash).ok_or(outside)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the export selects the event.
+    fn check_selected(&self, logged: &LoggedEvent) -> Result<(), ExportFault> {
+        let (manifest, event) = (self.manifest, &logged.event);
+        let filter = &manifest.filter;
+        let any = |wanted: &[String], value: &str| {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
+        };
+        let name = event.actor.name.as_deref();
+        let target = |wanted: &[String], of: fn(&crate::domain::event::Party) -> &str| {
+            wanted.is_empty() || event.targets.iter().any(|target| any(wanted, of(target)))
+        };
+        let range = manifest.range_start..=manifest.range_end;
+        let matches = [
+            ("occurred_at", range.contains(&event.occurred_at)),
+            ("action", any(&filter.actions, &event.action)),
+            ("actor id", any(&filter.actor_ids, &event.actor.id)),
+            (
+                "actor name",
+                filter.actor_names.is_empty()
+                    || name.is_some_and(|name| any(&filter.actor_names, name)),
+            ),
+            ("target types", target(&filter.target_types, |target| &target.kind)),
+            ("target ids", target(&filter.target_ids, |target| &target.id)),
+        ];
+        match matches.into_iter().find(|(_, matches)| !matches) {
+            Some((what, _)) => Err(ExportFault::NotSelected(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Holds everything against the manifest, and the whole against the root of the tree.
+    pub fn finish(mut self, root: &Hash) -> Result<Proven, ExportFault> {
+        let manifest = self.manifest;
+        let text = |number: Option<u64>| number.map_or("none".to_owned(), |n| n.to_string());
+        let (first, last) = self.proven.sequences.unzip();
+        let digest = hex::encode(std::mem::take(&mut self.hash).finalize());
+        for (what, said, actual) in [
+            ("rows", manifest.rows.to_string(), self.proven.rows.to_string()),
+            ("first sequence", text(manifest.first_sequence), text(first)),
+            ("last sequence", text(manifest.last_sequence), text(last)),
+            ("bytes", manifest.bytes.to_string(), self.bytes.to_string()),
+            ("SHA-256", manifest.sha256.clone(), digest),
+        ] {
+            if said != actual {
+                return Err(ExportFault::Manifest { what, said, actual });
+            }
+        }
+        self.skip(manifest.tree_size, &manifest.skipped)?;
+        if self.tree.root() == *root { Ok(self.proven) } else { Err(ExportFault::WrongRoot) }
+    }
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, ExportFault> {
+    STANDARD.decode(text).map_err(|_| ExportFault::Unreadable(format!("{text:?} is not base64")))
+}
