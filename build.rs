@@ -2,10 +2,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "auditlogs/v1/audit_logs_service.proto",
     "auditlogs/v1/organizations_service.proto",
     "auditlogs/v1/api_keys_service.proto",
+    "auditlogs/v1/transparency_log_service.proto",
     // So that clients can read error details through reflection.
     "google/rpc/error_details.proto",
 ];

@@ -61,7 +61,17 @@ test:
 
 # Runs the README's own test command, with the PostgreSQL half required.
 test-all:
-    AUDIT_LOGS_TEST_POSTGRES=required just readme-block test
+    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required just readme-block test
+
+# Breaks the service and its database in every way that the suite knows, 100 times each; the log says
+# what was done and found. A seed makes the same random choices: `just torture 100 42`.
+torture ROUNDS="100" SEED="":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required
+    export AUDIT_LOGS_TEST_TORTURE_ROUNDS={{ ROUNDS }}
+    if [[ -n '{{ SEED }}' ]]; then export AUDIT_LOGS_TEST_TORTURE_SEED='{{ SEED }}'; fi
+    cargo test --locked --test it torture:: -- --nocapture --skip torture::teeth
 
 # Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
 readme-run: (readme-block "run")
@@ -87,6 +97,11 @@ grpcurl-session:
 export-memory EVENTS="1000000" *URL:
     cargo build --release --locked --bins --example export_memory
     target/release/examples/export_memory {{ EVENTS }} {{ URL }}
+
+# Measures the service beside its peers: `just bench --help`; `--output docs` writes docs/performance.md.
+bench *ARGS:
+    cargo build --release --locked --bin audit-logs
+    target/release/audit-logs bench {{ ARGS }}
 
 # Starts the server; arguments are handed on: `just run --help`.
 run *ARGS:

@@ -24,7 +24,7 @@ use crate::{
     store::{Engine, Store, StoreError, StoreOptions},
     tls,
     transport::router::{Readiness, routes},
-    worker::{export::ExportWorker, housekeeping::Housekeeper},
+    worker::{checkpoints::CheckpointKeeper, export::ExportWorker, housekeeping::Housekeeper},
 };
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -61,6 +61,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     store: Store,
     files: ExportFiles,
+    checkpoints: CheckpointKeeper,
     listener: TcpListener,
     services: Services,
     routes: Routes,
@@ -124,22 +125,46 @@ impl App {
         let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(address));
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
+        let signer = CheckpointSigner::new(key, &settings.log_name);
+        let checkpoints =
+            CheckpointKeeper { store: store.clone(), clock: clock.clone(), signer: signer.clone() };
         let services = Services::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
             files: files.clone(),
             public_url,
             rules: rules(&settings),
-            signer: CheckpointSigner::new(key, &settings.log_name),
+            signer,
             shutdown: shutdown.clone(),
         });
         let (routes, readiness) = routes(&services).await?;
-        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
+        Ok(Self {
+            settings,
+            clock,
+            store,
+            files,
+            checkpoints,
+            listener,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        })
     }
 
     /// Where the server listens.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.listener.local_addr()?)
+    }
+
+    /// Warns if other replicas, which there can be on PostgreSQL, would each make a key of their own.
+    pub fn warn_of_a_key_of_its_own(&self) {
+        if self.store.engine() == Engine::Postgres && self.settings.signing_key_file.is_none() {
+            warn!(
+                path = %signing_key::path(&self.settings).display(),
+                "signing_key_file is not set: replicas must share one key file"
+            );
+        }
     }
 
     /// The services, for the process that runs the server.
@@ -156,8 +181,18 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
-            self;
+        let Self {
+            settings,
+            clock,
+            store,
+            files,
+            checkpoints,
+            listener,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        } = self;
         let drain = CancellationToken::new();
         let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
         let workers = TaskTracker::new();
@@ -169,6 +204,7 @@ impl App {
             info!(engine = store.engine().name(), durability, "ready");
             let probe = (store.clone(), readiness.clone(), shutdown.clone());
             workers.spawn(probe_database(probe.0, probe.1, probe.2));
+            workers.spawn(checkpoints.clone().run(shutdown.clone()));
             spawn_workers(&settings, &services, &store, &clock, files, &workers, &shutdown);
             std::future::pending::<Result<()>>().await
         };
@@ -178,6 +214,7 @@ impl App {
             ended = &mut server => ended.context("the listener ended")?,
         };
         info!("shutting down");
+        let was_ready = readiness.is_ready();
         readiness.set(false).await;
         shutdown.cancel();
         // From here on no connection takes new calls.
@@ -187,21 +224,38 @@ impl App {
             warn!("calls did not end in time");
             server.abort();
         }
-        // Events whose callers went away are still written.
-        if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
-            warn!("the lanes did not end in time");
-        }
-        workers.close();
-        if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
-            warn!("workers did not end in time");
-        }
-        match tokio::time::timeout(DATABASE_CLOSE, store.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the database did not close"),
-            // A statement hangs; it goes when the process goes.
-            Err(_) => warn!("the database did not close in time"),
-        }
+        end_writing(&services, &workers, was_ready.then_some(checkpoints)).await;
+        close_database(store).await;
         result
+    }
+}
+
+/// Sees the last events written, then signs the logs that grew, if `checkpoints` are kept, and waits
+/// for the workers.
+async fn end_writing(
+    services: &Services,
+    workers: &TaskTracker,
+    checkpoints: Option<CheckpointKeeper>,
+) {
+    // Events whose callers went away are still written.
+    if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
+        warn!("the lanes did not end in time");
+    }
+    if let Some(checkpoints) = checkpoints {
+        workers.spawn(checkpoints.finish());
+    }
+    workers.close();
+    if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
+        warn!("workers did not end in time");
+    }
+}
+
+async fn close_database(store: Store) {
+    match tokio::time::timeout(DATABASE_CLOSE, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the database did not close"),
+        // A statement hangs; it goes when the process goes.
+        Err(_) => warn!("the database did not close in time"),
     }
 }
 
@@ -259,6 +313,7 @@ async fn prepare_database(
         }
         result => result?,
     }
+    services.transparency.register_key().await?;
     if let Some(value) = &settings.bootstrap_api_key {
         let value = KeyValue::from_operator(value.reveal()).context("bootstrap_api_key is weak")?;
         services.api_keys.bootstrap(value).await.context("bootstrap_api_key")?;
@@ -313,7 +368,7 @@ fn spawn_workers(
         clock: clock.clone(),
         files: files.clone(),
         formula_guard: settings.exports.csv_formula_guard,
-        signer: services.signer.clone(),
+        signer: services.transparency.signer().clone(),
         updates: services.exports.updates(),
         owner: format!("worker_{:032x}", rand::rng().random::<u128>()),
     };

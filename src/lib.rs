@@ -5,9 +5,11 @@
 //! calls [`store`], where database drivers stop. [`domain`] and [`merkle`] are pure and may be used
 //! from anywhere. [`worker`] stands beside the transports; [`export`] encodes and keeps files.
 //! [`verify`] checks what was recorded against the Merkle trees.
-//! [`app`] puts it all together; [`cli`] is the command line, [`client`] and [`demo`] its other side.
+//! [`app`] puts it all together; [`cli`] is the command line, [`client`], [`demo`] and
+//! [`bench`] its other side.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bench;
 mod demo;
 mod export;
 mod keys;
@@ -46,6 +47,8 @@ enum Command {
     Verify(verify::Command),
     /// Put CloudTrail records in, get a CSV out: the whole service in one go
     Demo(demo::Arguments),
+    /// Measure the service beside what the database and the wire allow
+    Bench(bench::Arguments),
 }
 
 /// Runs a command and gives the exit code of one that did what it was asked to do.
@@ -58,6 +61,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Export(arguments) => export::run(arguments).await,
         Command::Verify(command) => return Ok(verify::run(settings(), command).await),
         Command::Demo(arguments) => demo::run(settings()?, &cli.flags, arguments).await,
+        Command::Bench(arguments) => bench::run(&cli.flags, arguments).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -34,6 +34,7 @@ pub async fn run(settings: Settings, arguments: Arguments) -> Result<()> {
     let app = App::bind(settings, Arc::new(SystemClock)).await?;
     let address = app.address()?;
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    app.warn_of_a_key_of_its_own();
     let migration = if arguments.migrate { Migration::Always } else { Migration::EmbeddedOnly };
     app.run(migration, stop, |first_key| {
         if let Some(key) = first_key {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    event::canonical_json,
+    canonical::canonical_json,
     event_draft::check_action_name,
     json_schema, limits,
     timestamp::Timestamp,

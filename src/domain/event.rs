@@ -82,17 +82,12 @@ pub struct EventRecord {
     pub leaf_hash: [u8; 32],
 }
 
-/// Writes `value` as RFC 8785 (JCS) JSON: members sorted, no white space, numbers as ECMAScript
-/// writes them.
-pub fn canonical_json<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json_canonicalizer::to_vec(value)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::canonical::canonical_event;
 
     fn sample() -> LoggedEvent {
         let metadata = |value: Value| value.as_object().cloned().unwrap_or_default();
@@ -129,13 +124,13 @@ mod tests {
 
     #[test]
     fn canonical_form_is_the_documented_one() {
-        let canonical = canonical_json(&sample()).unwrap();
+        let canonical = canonical_event(&sample()).unwrap();
         assert_eq!(String::from_utf8(canonical).unwrap(), GOLDEN);
     }
 
     #[test]
     fn reading_back_and_writing_again_gives_the_same_bytes() {
         let read: LoggedEvent = serde_json::from_str(GOLDEN).unwrap();
-        assert_eq!(String::from_utf8(canonical_json(&read).unwrap()).unwrap(), GOLDEN);
+        assert_eq!(String::from_utf8(canonical_event(&read).unwrap()).unwrap(), GOLDEN);
     }
 }

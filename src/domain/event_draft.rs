@@ -1,6 +1,8 @@
 //! Events as callers send them, and the general limits that every event must keep, whatever its
 //! schema (fact sheet on WorkOS audit logs: at most 50 metadata keys, flat scalar values, ...).
 
+use std::fmt::Arguments;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -99,10 +101,13 @@ impl EventDraft {
         if self.actor.is_none() {
             violations.add("event.actor", Reason::Required, "event.actor is required");
         }
-        let actor = self.actor.map(|actor| check_party("event.actor", actor, &mut violations));
+        let actor = self
+            .actor
+            .map(|actor| check_party(format_args!("event.actor"), actor, &mut violations));
         let targets = check_targets(self.targets, &mut violations);
         let context = check_context(self.context, &mut violations);
-        let metadata = check_metadata("event.metadata", self.metadata, &mut violations);
+        let metadata =
+            check_metadata(format_args!("event.metadata"), self.metadata, &mut violations);
 
         let (Some(occurred_at), Some(actor), Some(context)) = (occurred_at, actor, context) else {
             return Err(violations.into_found());
@@ -161,16 +166,17 @@ fn check_targets(targets: Vec<PartyDraft>, violations: &mut Violations) -> Vec<P
         return Vec::new();
     }
     let numbered = targets.into_iter().enumerate();
-    let checked = numbered
-        .map(|(index, target)| check_party(&format!("event.targets[{index}]"), target, violations));
+    let checked = numbered.map(|(index, target)| {
+        check_party(format_args!("event.targets[{index}]"), target, violations)
+    });
     checked.collect()
 }
 
-fn check_party(path: &str, party: PartyDraft, violations: &mut Violations) -> Party {
-    violations.required_text(&format!("{path}.id"), &party.id, limits::ID_CHARS);
-    violations.required_text(&format!("{path}.type"), &party.kind, limits::TYPE_CHARS);
-    violations.optional_text(&format!("{path}.name"), &party.name, limits::NAME_CHARS);
-    let metadata = check_metadata(&format!("{path}.metadata"), party.metadata, violations);
+fn check_party(path: Arguments<'_>, party: PartyDraft, violations: &mut Violations) -> Party {
+    violations.required_text(format_args!("{path}.id"), &party.id, limits::ID_CHARS);
+    violations.required_text(format_args!("{path}.type"), &party.kind, limits::TYPE_CHARS);
+    violations.optional_text(format_args!("{path}.name"), &party.name, limits::NAME_CHARS);
+    let metadata = check_metadata(format_args!("{path}.metadata"), party.metadata, violations);
     Party { id: party.id, kind: party.kind, name: non_empty(party.name), metadata }
 }
 
@@ -191,10 +197,14 @@ fn non_empty(text: String) -> Option<String> {
 }
 
 /// Checks one metadata object.
-fn check_metadata(path: &str, metadata: Metadata, violations: &mut Violations) -> Metadata {
+fn check_metadata(
+    path: Arguments<'_>,
+    metadata: Metadata,
+    violations: &mut Violations,
+) -> Metadata {
     if metadata.len() > limits::METADATA_KEYS {
         let description = format!("{path} must have at most {} keys", limits::METADATA_KEYS);
-        violations.add(path, Reason::TooMany, description);
+        violations.add(path.to_string(), Reason::TooMany, description);
         return metadata;
     }
     for (key, value) in &metadata {
@@ -206,7 +216,7 @@ fn check_metadata(path: &str, metadata: Metadata, violations: &mut Violations) -
     metadata
 }
 
-fn check_metadata_key(path: &str, key: &str, violations: &mut Violations) {
+fn check_metadata_key(path: Arguments<'_>, key: &str, violations: &mut Violations) {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if longer_than(key, limits::METADATA_KEY_CHARS) {
         let most = limits::METADATA_KEY_CHARS;

@@ -4,6 +4,7 @@
 pub mod action_schema;
 pub mod api_key;
 pub mod caller;
+pub mod canonical;
 pub mod clock;
 pub mod event;
 pub mod event_draft;

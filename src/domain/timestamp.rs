@@ -3,10 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::{
-    Duration, OffsetDateTime, format_description::StaticFormatDescription,
-    format_description::well_known::Rfc3339, macros::format_description,
-};
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// An instant in microseconds since the Unix epoch. Finer digits are cut off before anything is
 /// hashed, so that a value reads back from either engine as it was written.
@@ -14,8 +11,6 @@ use time::{
 pub struct Timestamp(i64);
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
-const CANONICAL: StaticFormatDescription =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 impl Timestamp {
     /// 1900-01-01T00:00:00Z, the earliest `occurred_at`.
@@ -87,8 +82,11 @@ impl Timestamp {
 /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`, the form that is hashed and exported.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.date_time().and_then(|instant| instant.format(CANONICAL).ok());
-        f.write_str(&text.ok_or(fmt::Error)?)
+        let instant = self.date_time().ok_or(fmt::Error)?;
+        let ((year, month, day), (hour, minute, second, micros)) =
+            (instant.to_calendar_date(), instant.time().as_hms_micro());
+        let month = u8::from(month);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 

@@ -123,25 +123,35 @@ impl Violations {
         self.found
     }
 
-    /// Checks a text that must be there.
-    pub fn required_text(&mut self, field: &str, text: &str, max_chars: usize) {
+    /// Checks a text that must be there. The path is only written out if something is wrong.
+    pub fn required_text(&mut self, field: impl fmt::Display, text: &str, max_chars: usize) {
         if text.is_empty() {
-            self.add(field, Reason::Required, format!("{field} is required"));
+            self.add(field.to_string(), Reason::Required, format!("{field} is required"));
         } else {
             self.optional_text(field, text, max_chars);
         }
     }
 
     /// Checks a text that may be empty.
-    pub fn optional_text(&mut self, field: &str, text: &str, max_chars: usize) {
+    pub fn optional_text(&mut self, field: impl fmt::Display, text: &str, max_chars: usize) {
         if longer_than(text, max_chars) {
             let description = format!("{field} must have at most {max_chars} characters");
-            self.add(field, Reason::TooLong, description);
+            self.add(field.to_string(), Reason::TooLong, description);
         }
-        if text.chars().any(char::is_control) {
+        if has_control_characters(text) {
             let description = format!("{field} must not have control characters");
-            self.add(field, Reason::InvalidCharacters, description);
+            self.add(field.to_string(), Reason::InvalidCharacters, description);
         }
+    }
+}
+
+/// Whether `text` has control characters (Unicode category Cc). Most texts are ASCII, where a look at
+/// the bytes is enough.
+fn has_control_characters(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// How long an accepted key is remembered. A key that another replica revoked works this long.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Most keys that are remembered.
-const KEYS: u64 = 10_000;
+const KEYS: usize = 10_000;
 
 /// Recognizes callers by their API keys.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Authenticator {
         // The lookup is by a hash of the value: what an attacker learns from its timing is about
         // hashes, not about values.
         let hash = KeyValue::hash_of(value.trim());
-        if let Some(caller) = self.accepted.get(&hash).await {
+        if let Some(caller) = self.accepted.get(&hash) {
             return Ok(caller);
         }
         let begun = self.accepted.begin();
@@ -52,7 +52,7 @@ impl Authenticator {
             scopes: key.scopes,
             organizations: key.organization_ids,
         });
-        self.accepted.insert(begun, hash, caller.clone()).await;
+        self.accepted.insert(begun, hash, caller.clone());
         Ok(caller)
     }
 

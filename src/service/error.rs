@@ -56,6 +56,9 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// The log has no such tile, or it cannot be served.
+    #[error("no such tile: {0}")]
+    NoTile(&'static str),
     /// The download link is altered or expired.
     #[error("the download link has expired or was altered; GetExport makes a fresh one")]
     LinkRefused,
@@ -153,7 +156,7 @@ impl Error {
             Self::ScopeMissing(_) | Self::KeyLimited(_) | Self::LinkRefused => {
                 Code::PermissionDenied
             }
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull => Code::ResourceExhausted,
             Self::Unavailable(_)
@@ -186,6 +189,7 @@ impl Error {
                 Kind::Cursor => "CURSOR_NOT_FOUND",
             },
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
+            Self::NoTile(_) => "TILE_NOT_FOUND",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",

@@ -1,37 +1,41 @@
 //! Recording events and reading them back.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rand::RngExt;
 
 use super::{
     Rules,
-    error::{Error, Kind, Result},
+    error::{Code, Error, Kind, Result},
     lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
-    receipts::{self, Contents, Receipt},
+    receipts::{self, Receipt},
     require,
     schemas::{Lookup, Schemas},
-    signer::CheckpointSigner,
+    transparency::Transparency,
     unknown_cursor,
 };
 use crate::{
     domain::{
         api_key::Scope,
         caller::{Caller, Tenant},
+        canonical::{canonical_event, canonical_sent_event},
         clock::Clock,
-        event::{Event, EventRecord, LoggedEvent, canonical_json},
+        event::{Event, EventRecord, LoggedEvent},
         event_draft::EventDraft,
         filter::EventQueryDraft,
         idempotency::IdempotencyKey,
-        ids::EventId,
+        ids::{EventId, OrganizationId},
         limits,
         page::{Page, parse_event_cursor},
         violation::{Reason, Violation, Violations},
     },
     merkle,
-    store::{Appended, PreparedEvent, Store},
+    store::{Appended, EventColumns, LeafData, PreparedEvent, Store},
 };
 
 /// Records and reads events.
@@ -43,7 +47,7 @@ pub struct Events {
     organizations: Organizations,
     schemas: Schemas,
     lanes: Lanes,
-    signer: CheckpointSigner,
+    transparency: Transparency,
 }
 
 /// An event as a caller wants it recorded.
@@ -80,8 +84,11 @@ struct Accepted {
 struct Wants {
     tenant: Tenant,
     /// For a receipt, if one is wanted.
-    contents: Option<Contents>,
+    contents: Option<LeafData>,
 }
+
+/// Receipts of events that were there already, by organization and sequence.
+type Repeated = HashMap<(OrganizationId, u64), Receipt>;
 
 /// The result of a batch: one per event, in the order of the request.
 pub type BatchResult = Vec<Result<Recorded>>;
@@ -95,9 +102,9 @@ impl Events {
         organizations: Organizations,
         schemas: Schemas,
         lanes: Lanes,
-        signer: CheckpointSigner,
+        transparency: Transparency,
     ) -> Self {
-        Self { store, clock, rules, organizations, schemas, lanes, signer }
+        Self { store, clock, rules, organizations, schemas, lanes, transparency }
     }
 
     /// Records one event. When it returns, the event is durable and in its log.
@@ -108,7 +115,7 @@ impl Events {
         let placed = self.lanes.submit(vec![prepared]).await.map_err(|refused| refused.error)?;
         let placed = placed.into_iter().next();
         let placed = placed.ok_or_else(|| Error::Internal("a lane gave no place".to_owned()))?;
-        self.recorded(placed, wants).await
+        self.recorded(placed, wants, &Repeated::new()).await
     }
 
     /// Records many events. With `atomic` it is one transaction: the first failure is that of the call
@@ -144,13 +151,15 @@ impl Events {
                 Err(error) => wanted.push(Err(error)),
             }
         }
-        let mut places = self.place(prepared, atomic).await?.into_iter();
+        let places = self.place(prepared, atomic).await?;
+        let repeated = self.repeated(&wanted, &places).await?;
+        let mut places = places.into_iter();
         let mut results = Vec::with_capacity(wanted.len());
         for wants in wanted {
             results.push(match wants {
                 Err(error) => Err(error),
                 Ok(wants) => match places.next() {
-                    Some(Ok(placed)) => self.recorded(placed, wants).await,
+                    Some(Ok(placed)) => self.recorded(placed, wants, &repeated).await,
                     Some(Err(error)) => Err(error.into()),
                     None => Err(Error::Internal("the lanes gave too few places".to_owned())),
                 },
@@ -186,19 +195,58 @@ impl Events {
         }
     }
 
+    /// The wanted receipts of those events of a batch that were there already, read together. A log
+    /// whose receipts cannot all be made is left out, unless the database is away.
+    async fn repeated(
+        &self,
+        wanted: &[Result<Wants>],
+        places: &[std::result::Result<Placed, LaneError>],
+    ) -> Result<Repeated> {
+        let mut logs: BTreeMap<&OrganizationId, (&Tenant, BTreeSet<u64>)> = BTreeMap::new();
+        for (wants, place) in wanted.iter().flatten().zip(places) {
+            if let Ok(placed) = place
+                && wants.contents.is_some()
+                && !receipts::is_fresh(placed)
+            {
+                let tenant = &wants.tenant;
+                let log = logs.entry(&tenant.organization).or_insert((tenant, BTreeSet::new()));
+                log.1.insert(placed.appended.sequence);
+            }
+        }
+        let mut repeated = Repeated::new();
+        for (organization, (tenant, sequences)) in logs {
+            match self.transparency.receipts(tenant, &sequences).await {
+                Err(error) if error.code() == Code::Unavailable => return Err(error),
+                receipts => repeated.extend(
+                    receipts
+                        .into_iter()
+                        .flatten()
+                        .map(|receipt| ((organization.clone(), receipt.sequence), receipt)),
+                ),
+            }
+        }
+        Ok(repeated)
+    }
+
     /// Adds what the caller wants to the place of an event.
-    async fn recorded(&self, placed: Placed, wants: Wants) -> Result<Recorded> {
+    async fn recorded(
+        &self,
+        placed: Placed,
+        wants: Wants,
+        repeated: &Repeated,
+    ) -> Result<Recorded> {
         let Some(contents) = wants.contents else {
             return Ok(Recorded { appended: placed.appended, receipt: None });
         };
-        let receipt = match receipts::fresh(&self.signer, &placed, contents)? {
+        let signer = self.transparency.signer();
+        let (tenant, sequence) = (&wants.tenant, placed.appended.sequence);
+        let receipt = match receipts::fresh(signer, &placed, contents)? {
             Some(receipt) => receipt,
-            None => {
-                return Err(Error::Internal(format!(
-                    "no receipt in {}",
-                    wants.tenant.organization
-                )));
-            }
+            // It was there already.
+            None => match repeated.get(&(tenant.organization.clone(), sequence)) {
+                Some(receipt) => receipt.clone(),
+                None => self.transparency.receipt(tenant, sequence).await?,
+            },
         };
         Ok(Recorded { appended: placed.appended, receipt: Some(receipt) })
     }
@@ -228,7 +276,7 @@ impl Events {
         let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
         self.check_schema(tenant.tenant(), &event).await?;
         let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency_key)?;
-        let contents = new.receipt.then(|| Contents::of(&prepared));
+        let contents = new.receipt.then(|| receipts::contents(&prepared));
         let wants = Wants { tenant: tenant.tenant().clone(), contents };
         Ok(Accepted { tenant, prepared, wants })
     }
@@ -267,7 +315,7 @@ impl Events {
         let idempotency_key = if supplied_key.is_empty() {
             None
         } else {
-            let sent = canonical_json(&event).map_err(internal)?;
+            let sent = canonical_sent_event(&event).map_err(internal)?;
             Some(IdempotencyKey::derive(&environment, &organization, supplied_key, &sent))
         };
         let created_at = self.clock.now();
@@ -276,7 +324,7 @@ impl Events {
             (EventId::generate(created_at, &mut random), random.random())
         };
         let logged = LoggedEvent { id, organization_id: organization, created_at, event };
-        let payload = canonical_json(&logged).map_err(internal)?;
+        let payload = canonical_event(&logged).map_err(internal)?;
         if payload.len() > limits::EVENT_BYTES {
             let description = format!("an event must have at most {} bytes", limits::EVENT_BYTES);
             let (field, reason) = ("event".to_owned(), Reason::TooLarge);
@@ -288,7 +336,7 @@ impl Events {
             organization_id,
             id,
             created_at,
-            event,
+            columns: EventColumns::of(event),
             payload,
             salt,
             leaf_hash,

@@ -12,6 +12,9 @@ pub mod receipts;
 mod remembered;
 pub mod schemas;
 pub mod signer;
+mod tiles;
+pub mod transparency;
+mod tree;
 
 use std::sync::Arc;
 
@@ -56,10 +59,10 @@ pub struct Services {
     pub exports: exports::Exports,
     /// API keys.
     pub api_keys: api_keys::ApiKeys,
+    /// Proofs.
+    pub transparency: transparency::Transparency,
     /// What writes events.
     pub lanes: lanes::Lanes,
-    /// Who signs checkpoints.
-    pub signer: signer::CheckpointSigner,
 }
 
 /// What the services are made of.
@@ -89,6 +92,12 @@ impl Services {
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
+        let transparency = transparency::Transparency::new(
+            store.clone(),
+            clock.clone(),
+            organizations.clone(),
+            signer,
+        );
         Self {
             events: events::Events::new(
                 store.clone(),
@@ -97,7 +106,7 @@ impl Services {
                 organizations.clone(),
                 schemas.clone(),
                 lanes.clone(),
-                signer.clone(),
+                transparency.clone(),
             ),
             exports: exports::Exports::new(
                 store.clone(),
@@ -110,8 +119,8 @@ impl Services {
             auth,
             schemas,
             organizations,
+            transparency,
             lanes,
-            signer,
         }
     }
 }

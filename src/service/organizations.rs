@@ -28,7 +28,7 @@ use crate::{
 /// events this long.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Most organizations that are remembered.
-const ORGANIZATIONS: u64 = 100_000;
+const ORGANIZATIONS: usize = 100_000;
 
 /// Manages organizations.
 #[derive(Clone)]
@@ -71,12 +71,12 @@ impl Organizations {
             return Ok(None);
         }
         let key = (caller.environment.clone(), id);
-        if self.known.get(&key).await.is_none() {
+        if self.known.get(&key).is_none() {
             let begun = self.known.begin();
             if self.store.get_organization(&key.0, &key.1).await?.is_none() {
                 return Ok(None);
             }
-            self.known.insert(begun, key.clone(), ()).await;
+            self.known.insert(begun, key.clone(), ());
         }
         Ok(Some(Tenant { environment: key.0, organization: key.1 }))
     }
@@ -109,7 +109,7 @@ impl Organizations {
         };
         let key = (environment.clone(), organization.clone());
         // An earlier event of the same batch may have done it.
-        if self.known.get(&key).await.is_some() {
+        if self.known.get(&key).is_some() {
             return Ok(());
         }
         let begun = self.known.begin();
@@ -121,7 +121,7 @@ impl Organizations {
             let id = organization.as_str();
             return Err(not_found(Kind::Organization, "organization_id", id));
         }
-        self.known.insert(begun, key, ()).await;
+        self.known.insert(begun, key, ());
         Ok(())
     }
 

@@ -7,39 +7,33 @@ use super::{
 };
 use crate::{
     domain::ids::EventId,
-    merkle::{Hash, Salt, TlogProof},
-    store::PreparedEvent,
+    merkle::{Hash, TlogProof},
+    store::{LeafData, PreparedEvent},
 };
 
 /// Proves that an event is in its organization's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The event.
-    pub event_id: EventId,
+    /// The event; `None` if it was erased.
+    pub event_id: Option<EventId>,
     /// Its position, which is the index of its leaf.
     pub sequence: u64,
     /// Hash of its leaf.
     pub leaf_hash: Hash,
-    /// Salt of the hash.
-    pub salt: Salt,
-    /// The canonical bytes.
-    pub canonical_event: Vec<u8>,
+    /// What the hash is of; `None` if it was erased.
+    pub data: Option<LeafData>,
     /// Signed checkpoint and proof of inclusion in it (C2SP tlog-proof).
     pub tlog_proof: String,
 }
 
-/// What a receipt needs of an event that is handed over to be written.
-#[derive(Debug, Clone)]
-pub struct Contents {
-    salt: Salt,
-    canonical_event: Vec<u8>,
+/// Copies what a receipt needs of an event that is handed over to be written.
+pub fn contents(event: &PreparedEvent) -> LeafData {
+    LeafData { salt: event.salt, canonical_event: event.payload.clone() }
 }
 
-impl Contents {
-    /// Copies it.
-    pub fn of(event: &PreparedEvent) -> Self {
-        Self { salt: event.salt, canonical_event: event.payload.clone() }
-    }
+/// Whether an event was stored just now, so that its tree is in memory.
+pub fn is_fresh(placed: &Placed) -> bool {
+    placed.tree.is_some() && !placed.appended.duplicate
 }
 
 /// The receipt of an event that was just stored, from what its batch left in memory. `None` if it was
@@ -47,7 +41,7 @@ impl Contents {
 pub fn fresh(
     signer: &CheckpointSigner,
     placed: &Placed,
-    contents: Contents,
+    contents: LeafData,
 ) -> Result<Option<Receipt>> {
     let appended = &placed.appended;
     let Some(tree) = placed.tree.as_ref().filter(|_| !appended.duplicate) else { return Ok(None) };
@@ -56,11 +50,10 @@ pub fn fresh(
     let checkpoint = tree.checkpoint(signer)?.to_owned();
     let tlog_proof = TlogProof { extra: None, index: appended.sequence, hashes, checkpoint };
     Ok(Some(Receipt {
-        event_id: appended.event_id.clone(),
+        event_id: Some(appended.event_id.clone()),
         sequence: appended.sequence,
         leaf_hash: appended.leaf_hash,
-        salt: contents.salt,
-        canonical_event: contents.canonical_event,
+        data: Some(contents),
         tlog_proof: tlog_proof.to_string(),
     }))
 }

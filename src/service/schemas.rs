@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moka::future::Cache;
+use quick_cache::{Weighter, sync::Cache};
 
 use super::{
     error::{Error, Kind, Result},
@@ -31,13 +31,26 @@ const PATTERN_BYTES: usize = 256 * 1_024;
 
 type SchemaKey = (EnvironmentId, String, u32);
 
+/// How many schemas a deployment may well have; only a hint.
+const COMMON_SCHEMAS: usize = 1_000;
+
+/// Weighs compiled schemas by the bytes that they are estimated to take.
+#[derive(Debug, Clone)]
+struct EstimatedBytes;
+
+impl Weighter<SchemaKey, (Arc<CompiledSchema>, u64)> for EstimatedBytes {
+    fn weight(&self, _: &SchemaKey, (_, bytes): &(Arc<CompiledSchema>, u64)) -> u64 {
+        *bytes
+    }
+}
+
 /// Manages actions and schemas.
 #[derive(Clone)]
 pub struct Schemas {
     store: Store,
     clock: Arc<dyn Clock>,
     /// A version never changes, so what is here is never out of date, on any replica.
-    compiled: Cache<SchemaKey, (Arc<CompiledSchema>, u32)>,
+    compiled: Arc<Cache<SchemaKey, (Arc<CompiledSchema>, u64), EstimatedBytes>>,
 }
 
 /// What is known of an action's version.
@@ -70,11 +83,8 @@ fn parse_schema_cursor(cursor: &str) -> Option<u32> {
 impl Schemas {
     /// Schemas are kept in `store`.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        let compiled = Cache::builder()
-            .max_capacity(COMPILED_BYTES)
-            .weigher(|_, (_, bytes): &(Arc<CompiledSchema>, u32)| *bytes)
-            .build();
-        Self { store, clock, compiled }
+        let compiled = Cache::with_weighter(COMMON_SCHEMAS, COMPILED_BYTES, EstimatedBytes);
+        Self { store, clock, compiled: Arc::new(compiled) }
     }
 
     /// Creates a version of an action's schema, unless the newest is equal. Returns the newest
@@ -103,7 +113,7 @@ impl Schemas {
         version: u32,
     ) -> Result<Lookup> {
         let key = (environment.clone(), action.to_owned(), version);
-        if let Some((compiled, _)) = self.compiled.get(&key).await {
+        if let Some((compiled, _)) = self.compiled.get(&key) {
             return Ok(Lookup::Schema(compiled));
         }
         let Some(schema) = self.store.get_schema(environment, action, version).await? else {
@@ -113,8 +123,7 @@ impl Schemas {
         let compiled = CompiledSchema::compile(&schema.definition).map_err(Error::Internal)?;
         let compiled = Arc::new(compiled);
         let bytes = SCHEMA_BYTES + PATTERN_BYTES * schema.definition.patterns();
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.compiled.insert(key, (compiled.clone(), bytes)).await;
+        self.compiled.insert(key, (compiled.clone(), bytes as u64));
         Ok(Lookup::Schema(compiled))
     }
 

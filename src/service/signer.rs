@@ -5,11 +5,7 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use crate::{
     domain::ids::OrganizationId,
-    merkle::{
-        Hash,
-        checkpoint::Checkpoint,
-        note::{SigningKey, VerifierKey},
-    },
+    merkle::{Checkpoint, Hash, PublicKey, SigningKey, VerifierKey},
 };
 
 /// Signs the checkpoints of all logs. Cheap to clone.
@@ -29,6 +25,11 @@ impl CheckpointSigner {
     /// name of the key that signs them (C2SP tlog-checkpoint, section "Signatures").
     pub fn origin(&self, organization: &OrganizationId) -> String {
         format!("{}/{organization}", self.log_name)
+    }
+
+    /// The public half of the key.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public_key()
     }
 
     /// What checks this signer's checkpoints of an organization's log.

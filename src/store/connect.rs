@@ -12,7 +12,7 @@ use sea_orm::{
     },
 };
 
-use super::{Engine, Result, Store, StoreError};
+use super::{Engine, LogWriter, Result, Store, StoreError};
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -64,6 +64,18 @@ impl Store {
                 };
                 let (reader, scanner) = (readers(keyed).await?, readers(scanning).await?);
                 Ok(Self { engine, writer, reader, scanner })
+            }
+        }
+    }
+
+    /// What puts events at the end of their logs. SQLite has one writer at a time, so there it takes
+    /// turns with the other writes of this process; on PostgreSQL it has a connection of its own.
+    pub fn log_writer(&self) -> LogWriter {
+        match self.engine {
+            Engine::Sqlite => LogWriter::sqlite(self.writer.get_sqlite_connection_pool().clone()),
+            Engine::Postgres => {
+                let pool = self.writer.get_postgres_connection_pool();
+                LogWriter::postgres(pool.connect_options().as_ref().clone())
             }
         }
     }
@@ -186,6 +198,8 @@ fn base_options(url: &str, max_connections: u32) -> ConnectOptions {
 
 fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
     let mut options = base_options(url, max_connections);
+    // A file does not go away while it is not used.
+    options.test_before_acquire(false);
     options.map_sqlx_sqlite_pool_opts(|pool| {
         pool.after_release(|connection, _| {
             Box::pin(async move {

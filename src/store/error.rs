@@ -41,6 +41,11 @@ impl StoreError {
         Self::Inconsistent { table, column }
     }
 
+    /// The database did not answer in time.
+    pub(super) fn no_answer() -> Self {
+        Self::Unavailable(DbErr::Conn(RuntimeErr::Internal("no answer in time".to_owned())))
+    }
+
     /// Whether the connection to the database is gone, or the database goes away or comes back just
     /// now: what was under way may have happened or not, and a new connection may help.
     pub(super) fn lost_connection(&self) -> bool {
@@ -62,6 +67,18 @@ impl StoreError {
                     || code.starts_with("08")
             }),
             _ => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code.to_string());
+        let cause = DbErr::Exec(RuntimeErr::Internal(error.to_string()));
+        match code.map_or(Kind::Unexpected, |code| Kind::of_code(&code)) {
+            Kind::Conflict => Self::Conflict(cause),
+            Kind::Unavailable => Self::Unavailable(cause),
+            Kind::Unexpected => Self::Unexpected(cause),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod actions;
 mod api_keys;
 mod append;
+mod checkpoints;
 mod connect;
 mod dialect;
 mod entity;
@@ -11,9 +12,11 @@ mod error;
 mod events;
 mod exports;
 mod idempotency;
+mod leaves;
 mod organizations;
 mod paging;
 mod read;
+mod signing_keys;
 mod tree;
 mod trees;
 mod verify;
@@ -25,13 +28,16 @@ use sea_orm::{
 
 pub use self::{
     actions::NewSchema,
-    append::{Appended, BatchTimes, LogWriter, PreparedEvent, Written},
+    append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
+    checkpoints::{GrownLog, StoredCheckpoint},
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    leaves::{Leaf, LeafData, LeafKey},
     organizations::Owner,
     read::{ExportRow, ProvableRow},
-    verify::{LogSnapshot, StoredCheckpoint, StoredEvent, StoredHead, StoredTile},
+    signing_keys::RegisteredKey,
+    verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };
 
 /// The result of a store function.

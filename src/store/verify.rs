@@ -116,7 +116,7 @@ pub struct StoredTile {
 
 /// A row of `checkpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredCheckpoint {
+pub struct CheckpointRow {
     /// Minute in which it was made; with the log, its key.
     pub minute: i64,
     /// Size of the tree.
@@ -152,15 +152,6 @@ impl Store {
         let count =
             |index| row.try_get_by_index(index).map(|count: i64| count.max(0).unsigned_abs());
         Ok((count(0)?, count(1)?))
-    }
-
-    /// The public keys that sign checkpoints, or once did, as the database says.
-    pub async fn signing_keys(&self) -> Result<Vec<Vec<u8>>> {
-        let sql = "SELECT public_key FROM signing_keys ORDER BY public_key LIMIT 1000";
-        let statement = Statement::from_string(self.engine.backend(), sql);
-        let rows = self.reader().query_all_raw(statement).await?;
-        let keys = rows.iter().map(|row| row.try_get_by_index(0));
-        Ok(keys.collect::<std::result::Result<_, _>>()?)
     }
 
     /// The first organization after `after`, in the order of ids, of which any table of logs knows.
@@ -272,14 +263,14 @@ impl LogSnapshot {
     }
 
     /// The checkpoints after the one with that size and minute, by size, at most 4,096.
-    pub async fn checkpoints(&self, after: (i64, i64)) -> Result<Vec<StoredCheckpoint>> {
+    pub async fn checkpoints(&self, after: (i64, i64)) -> Result<Vec<CheckpointRow>> {
         const SQL: &str = "SELECT minute, size, root, note FROM checkpoints \
             WHERE organization_id = $1 AND (size, minute) > ($2, $3) \
             ORDER BY size, minute LIMIT $4";
         let values = [after.0, after.1, PAGE_CHECKPOINTS].map(Value::from);
         let rows = self.transaction.query_all_raw(self.statement(SQL, values)).await?;
         let read = |row: &QueryResult| {
-            Ok(StoredCheckpoint {
+            Ok(CheckpointRow {
                 minute: row.try_get_by_index(0)?,
                 size: row.try_get_by_index(1)?,
                 root: row.try_get_by_index(2)?,

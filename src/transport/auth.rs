@@ -1,13 +1,14 @@
 //! From the credential of a request to the caller in its extensions. Wraps every RPC but health and
-//! reflection, so that a new one is refused without a key unless somebody decides otherwise here.
+//! reflection, so that a new one is refused without a key unless somebody decides otherwise here, and
+//! the HTTP routes that need a key.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use tonic::Status;
 
@@ -20,31 +21,52 @@ use crate::{
 /// Services that need no key: they tell nothing of tenants.
 const OPEN: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection."];
 
+/// Lets in who has a key, once the database is ready.
+pub struct Gate {
+    authenticator: Authenticator,
+    readiness: Readiness,
+}
+
+impl Gate {
+    /// Keys are looked up by `authenticator`.
+    pub const fn new(authenticator: Authenticator, readiness: Readiness) -> Self {
+        Self { authenticator, readiness }
+    }
+
+    /// Recognizes the caller of a request.
+    async fn recognize(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+        if !self.readiness.is_ready() {
+            return Err(Error::Unavailable("the database is not ready"));
+        }
+        let header = headers.get(header::AUTHORIZATION);
+        let authorization = header.map(|value| value.to_str().unwrap_or("-"));
+        self.authenticator.authenticate(authorization).await
+    }
+
+    /// Lets a request through with its caller, or says why not.
+    async fn pass(&self, mut request: Request, next: Next) -> Result<Response, Error> {
+        let caller = self.recognize(request.headers()).await?;
+        request.extensions_mut().insert(caller);
+        Ok(next.run(request).await)
+    }
+}
+
 /// Recognizes the caller of an RPC.
-pub async fn authenticate(
-    State((authenticator, readiness)): State<(Authenticator, Readiness)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn of_rpc(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if OPEN.iter().any(|open| path.starts_with(open)) {
         return next.run(request).await;
     }
-    if !readiness.is_ready() {
-        return Status::from(Error::Unavailable("the database is not ready")).into_http();
-    }
-    let header = request.headers().get(header::AUTHORIZATION);
-    let authorization = header.map(|value| value.to_str().unwrap_or("-"));
-    match authenticator.authenticate(authorization).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => Status::from(error).into_http(),
-    }
+    let answer = gate.pass(request, next).await;
+    answer.unwrap_or_else(|error| Status::from(error).into_http())
 }
 
-/// The caller of an RPC that passed [`authenticate`].
+/// Recognizes the caller of an HTTP request.
+pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    gate.pass(request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The caller of an RPC that passed [`of_rpc`].
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Error> {
     request.extensions().get::<Arc<Caller>>().cloned().ok_or(Error::KeyMissing)
 }

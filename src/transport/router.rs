@@ -18,8 +18,9 @@ use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    auth, deadline,
-    grpc::{ApiKeysService, AuditLogsService, OrganizationsService},
+    auth::{self, Gate},
+    deadline,
+    grpc::{ApiKeysService, AuditLogsService, OrganizationsService, TransparencyLogService},
     http, undecodable,
 };
 use crate::{
@@ -28,14 +29,20 @@ use crate::{
         v1::{
             api_keys_server::ApiKeysServer, audit_logs_server::AuditLogsServer,
             organizations_server::OrganizationsServer,
+            transparency_log_server::TransparencyLogServer,
         },
     },
     service::{Services, download::DOWNLOAD_PATH},
 };
 
 /// Names of the services whose health is told.
-const SERVICES: [&str; 4] =
-    ["", "auditlogs.v1.AuditLogs", "auditlogs.v1.Organizations", "auditlogs.v1.ApiKeys"];
+const SERVICES: [&str; 5] = [
+    "",
+    "auditlogs.v1.AuditLogs",
+    "auditlogs.v1.Organizations",
+    "auditlogs.v1.TransparencyLog",
+    "auditlogs.v1.ApiKeys",
+];
 
 /// Whether calls can be served: the database is migrated and reachable, and no shutdown began.
 #[derive(Clone)]
@@ -88,10 +95,13 @@ pub async fn routes(
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let authenticated = (services.auth.clone(), readiness.clone());
+    let gate = Arc::new(Gate::new(services.auth.clone(), readiness.clone()));
     let grpc = Routes::new(AuditLogsServer::new(AuditLogsService::new(services.clone())))
         .add_service(OrganizationsServer::new(OrganizationsService::new(
             services.organizations.clone(),
+        )))
+        .add_service(TransparencyLogServer::new(TransparencyLogService::new(
+            services.transparency.clone(),
         )))
         .add_service(ApiKeysServer::new(ApiKeysService::new(services.api_keys.clone())))
         .add_service(health)
@@ -101,17 +111,22 @@ pub async fn routes(
         // tonic's fallback would answer HTTP requests with a gRPC status.
         .reset_fallback()
         .layer(middleware::from_fn(undecodable::refuse))
-        .layer(middleware::from_fn_with_state(authenticated, auth::authenticate))
+        .layer(middleware::from_fn_with_state(gate.clone(), auth::of_rpc))
         // Outside of the credential check, which may wait for the database.
         .layer(middleware::from_fn(deadline::enforce));
     let download = Router::new()
         .route(&format!("{DOWNLOAD_PATH}/{{id}}"), get(http::download::download))
         .with_state(services.exports.clone());
+    let tlog = Router::new()
+        .route("/tlog/{organization}/checkpoint", get(http::tlog::checkpoint))
+        .route("/tlog/{organization}/tile/{*path}", get(http::tlog::tile))
+        .with_state(services.transparency.clone())
+        .route_layer(middleware::from_fn_with_state(gate, auth::of_http));
     let health = Router::new()
         .route("/healthz", get(http::health::live))
         .route("/readyz", get(http::health::ready))
         .with_state(readiness.clone());
-    let router = grpc.merge(download).merge(health).fallback(unknown);
+    let router = grpc.merge(download).merge(tlog).merge(health).fallback(unknown);
     Ok((Routes::from(router), readiness))
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, error::Error as _, time::Duration};
 
 use axum::{
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use prost::Message;
@@ -142,6 +142,10 @@ impl IntoResponse for Error {
         let body = json!({"code": code, "message": message(&self)}).to_string();
         let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
         let mut response = (status, content_type, body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if retry_helps(&self) {
             let seconds = RETRY_DELAY.as_secs().into();
             response.headers_mut().insert(header::RETRY_AFTER, seconds);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::ids::OrganizationId,
     merkle::{TILE_HEIGHT, TILE_WIDTH},
-    store::{LogSnapshot, Store, StoreError, StoredCheckpoint, StoredEvent, StoredTile},
+    store::{CheckpointRow, LogSnapshot, Store, StoreError, StoredEvent, StoredTile},
 };
 
 /// Pages that are read or checked at the same time.
@@ -118,7 +118,7 @@ async fn check_events(organization: OrganizationId, read: ReadPage) -> Result<Pa
 struct ReadPage {
     events: Vec<StoredEvent>,
     tiles: Vec<StoredTile>,
-    checkpoints: Vec<StoredCheckpoint>,
+    checkpoints: Vec<CheckpointRow>,
 }
 
 /// Reads a log page by page.
@@ -177,7 +177,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The checkpoints up to a size, and perhaps some more.
-    async fn checkpoints(&mut self, size: i64) -> Result<Vec<StoredCheckpoint>, Unchecked> {
+    async fn checkpoints(&mut self, size: i64) -> Result<Vec<CheckpointRow>, Unchecked> {
         let mut read = Vec::new();
         while self.more_checkpoints && self.checkpoint.0 <= size {
             let rows = self.snapshot.checkpoints(self.checkpoint).await?;

@@ -3,10 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    domain::{
-        event::{LoggedEvent, canonical_json},
-        ids::OrganizationId,
-    },
+    domain::{canonical::canonical_json, event::LoggedEvent, ids::OrganizationId},
     merkle::{Hash, Salt, leaf_hash},
     store::StoredEvent,
 };
@@ -48,6 +45,7 @@ pub enum EventFault {
 pub fn read_canonical(bytes: &[u8]) -> Result<LoggedEvent, EventFault> {
     let unreadable = |error: serde_json::Error| EventFault::Unreadable(error.to_string());
     let logged: LoggedEvent = serde_json::from_slice(bytes).map_err(unreadable)?;
+    // In the general way, not in the one that wrote it: then neither vouches for itself.
     if canonical_json(&logged).map_err(unreadable)? == bytes {
         Ok(logged)
     } else {

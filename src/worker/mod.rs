@@ -1,5 +1,6 @@
 //! What runs beside the calls.
 
+pub mod checkpoints;
 pub mod export;
 mod export_file;
 pub mod housekeeping;

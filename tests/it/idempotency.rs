@@ -17,7 +17,6 @@ on_every_engine!(
     a_repetition_gets_the_first_answer,
     another_event_under_the_same_key_is_stored,
     equal_events_without_a_key_are_two,
-    racing_repetitions_over_two_replicas_store_one,
     a_key_counts_for_its_window,
     old_keys_are_pruned,
 );
@@ -73,27 +72,6 @@ async fn equal_events_without_a_key_are_two(engine: Engine) {
         assert_eq!((created.sequence, created.duplicate), (expected, false));
     }
     assert_eq!(server.count("idempotency_keys").await, 0);
-}
-
-async fn racing_repetitions_over_two_replicas_store_one(engine: Engine) {
-    let server = TestServer::start(engine).await;
-    let clock = Arc::new(SystemClock);
-    let replica = TestServer::over(engine, server.settings.clone(), clock).await;
-    let clients = [server.client().await, replica.client().await];
-    clients[0].clone().create_action_schema(schema_for("doc.read")).await.unwrap();
-    let calls = (0..60).map(|number| {
-        let mut client = clients[number % 2].clone();
-        tokio::spawn(
-            async move { client.create_event(keyed("acme", "k")).await.unwrap().into_inner() },
-        )
-    });
-    let mut answers = Vec::new();
-    for call in calls.collect::<Vec<_>>() {
-        answers.push(call.await.unwrap());
-    }
-    assert_eq!(answers.iter().filter(|answer| !answer.duplicate).count(), 1);
-    assert!(answers.iter().all(|answer| answer.event_id == answers[0].event_id));
-    assert_eq!(server.count("events").await, 1);
 }
 
 async fn a_key_counts_for_its_window(engine: Engine) {

@@ -1,11 +1,11 @@
 //! The program as its user runs it: arguments and environment in, exit code and output out.
 
-mod crash;
+mod bench;
 mod demo;
 mod export;
 mod help;
 mod keys;
-mod process;
+pub mod process;
 mod serve;
 mod settings;
 mod stop;

@@ -13,7 +13,6 @@ use super::{Verdict, keys::KeyArguments, progress::Progress, read_text};
 use crate::{
     config::Settings,
     domain::ids::OrganizationId,
-    merkle::PublicKey,
     signing_key,
     store::{Store, StoreOptions},
     verify::{
@@ -99,10 +98,7 @@ async fn check(settings: &Settings, arguments: &Arguments, store: &Store) -> Res
 async fn keys(settings: &Settings, arguments: &Arguments, store: &Store) -> Result<TrustedKeys> {
     let mut keys = arguments.keys.given()?;
     for key in store.signing_keys().await? {
-        let key = <[u8; 32]>::try_from(key).ok();
-        if let Some(key) = key {
-            keys.add_operator(PublicKey(key));
-        }
+        keys.add_operator(key.public_key);
     }
     if let Some(key) = signing_key::read(&signing_key::path(settings))? {
         keys.add_operator(key.public_key());

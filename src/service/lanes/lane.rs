@@ -103,7 +103,7 @@ impl Lane {
     async fn write(&mut self, batch: Batch) {
         let mut open = vec![batch];
         while let Some(mut batch) = open.pop() {
-            match self.append(&batch.events).await {
+            match self.append(&mut batch.events).await {
                 Ok(written) => batch.answer(written),
                 Err(error) if batch.callers.len() > 1 && error.is_about_content() => {
                     let second = batch.split();
@@ -115,7 +115,7 @@ impl Lane {
         }
     }
 
-    async fn append(&mut self, events: &[PreparedEvent]) -> Result<Written, LaneError> {
+    async fn append(&mut self, events: &mut Vec<PreparedEvent>) -> Result<Written, LaneError> {
         let now = self.clock.now();
         let times = BatchTimes { now, keys_since: now.plus_seconds(-self.idempotency_window) };
         Ok(self.writer.append(events, times, PATIENCE).await?)

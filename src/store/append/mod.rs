@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Engine, Result, Store, StoreError};
+use sqlx::{SqlitePool, postgres::PgConnectOptions};
+
+use super::{Result, StoreError};
 use crate::{
     domain::{
         event::Event,
@@ -29,8 +31,8 @@ pub struct PreparedEvent {
     pub id: EventId,
     /// When it was received.
     pub created_at: Timestamp,
-    /// What happened; the columns for filtering are taken from it.
-    pub event: Event,
+    /// The columns for filtering.
+    pub columns: EventColumns,
     /// The canonical bytes, the one true copy.
     pub payload: Vec<u8>,
     /// Random bytes that make the hash unguessable.
@@ -39,6 +41,18 @@ pub struct PreparedEvent {
     pub leaf_hash: Hash,
     /// Key under which a repetition is recognized.
     pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// What of an event stands in columns of its own, so that it can be filtered by.
+#[derive(Debug, Clone)]
+pub struct EventColumns {
+    action: String,
+    version: u32,
+    occurred_at: Timestamp,
+    actor_id: String,
+    actor_name: Option<String>,
+    target_types: String,
+    target_ids: String,
 }
 
 /// Where an event is in the log.
@@ -114,32 +128,29 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         StoreError::from(error).into()
     }
 }
 
-impl Store {
-    /// A writer with a connection of its own (SQLite: the turn of the one connection that writes).
-    /// It connects when it is first used.
-    pub fn log_writer(&self) -> LogWriter {
-        let connection = match self.engine {
-            Engine::Sqlite => {
-                let pool = self.writer.get_sqlite_connection_pool().clone();
-                Connection::Sqlite(sqlite::Writer::new(pool))
-            }
-            Engine::Postgres => {
-                let pool = self.writer.get_postgres_connection_pool();
-                let options = pool.connect_options().as_ref().clone();
-                Connection::Postgres(Box::new(postgres::Writer::new(options)))
-            }
-        };
-        LogWriter { connection }
-    }
-}
-
 impl LogWriter {
+    /// Appends to the file of the pool, in turn with the other users of its one connection.
+    pub(super) fn sqlite(turn: SqlitePool) -> Self {
+        Self { connection: Connection::Sqlite(sqlite::Writer::new(turn)) }
+    }
+
+    /// Appends over a connection of its own, made when it is first used.
+    pub(super) fn postgres(options: PgConnectOptions) -> Self {
+        Self { connection: Connection::Postgres(Box::new(postgres::Writer::new(options))) }
+    }
+
     /// Puts events at the end of their logs, in the order given, and returns where they are, in the
     /// same order. One transaction: all or none. Locks the heads of the logs in the order of their
     /// organizations' ids, drops duplicates, assigns sequences without gaps, grows the trees, inserts
@@ -149,9 +160,11 @@ impl LogWriter {
     /// tried again on a new one for as long as `patience`, with growing pauses; events that the lost
     /// attempt did store are found by their ids. If it fails with
     /// [`StoreError::Unavailable`] all the same, the batch may be stored or not.
+    ///
+    /// The events are there again when it returns; on the way they may be lent to another thread.
     pub async fn append(
         &mut self,
-        events: &[PreparedEvent],
+        events: &mut Vec<PreparedEvent>,
         times: BatchTimes,
         patience: Duration,
     ) -> Result<Written> {
@@ -209,15 +222,21 @@ fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-impl PreparedEvent {
-    /// The column for filtering by type of target.
-    fn target_types(&self) -> String {
-        joined(self.event.targets.iter().map(|target| target.kind.as_str()))
-    }
-
-    /// The column for filtering by id of target.
-    fn target_ids(&self) -> String {
-        joined(self.event.targets.iter().map(|target| target.id.as_str()))
+impl EventColumns {
+    /// What of an event can be filtered by. The rest of it is given up here, on the task that made
+    /// it, and not in the lane.
+    pub fn of(event: Event) -> Self {
+        let target_types = joined(event.targets.iter().map(|target| target.kind.as_str()));
+        let target_ids = joined(event.targets.iter().map(|target| target.id.as_str()));
+        Self {
+            action: event.action,
+            version: event.version,
+            occurred_at: event.occurred_at,
+            actor_id: event.actor.id,
+            actor_name: event.actor.name,
+            target_types,
+            target_ids,
+        }
     }
 }
 

@@ -1,263 +1,284 @@
-//! Appending on SQLite: the turn of the one connection that writes, for each batch.
+//! Appending on SQLite: every batch is written in one go by a thread that may wait for the disk.
+//!
+//! This is the one place of the service that uses rusqlite: it runs its statements where it is called,
+//! while sqlx hands each one to a thread of its own, which for a small batch takes longer than SQLite
+//! itself does. Both share one SQLite library.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{path::PathBuf, time::Duration};
 
-use serde_json::json;
-use sqlx::{Connection as _, Row, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use sqlx::SqlitePool;
 
 use super::{
     Appended, BatchTimes, Failure, PreparedEvent, Written, fixed,
     plan::{Beforehand, CompletedTile, Heads, Known, New, Plan, organizations},
 };
 use crate::{
-    domain::{
-        ids::{EventId, OrganizationId},
-        timestamp::Timestamp,
-    },
+    domain::{ids::EventId, timestamp::Timestamp},
     merkle::Frontier,
     store::{StoreError, from_column, to_column},
 };
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// Appends over the pool of the one connection that writes, so that it takes its turn with the other
-/// writes of this process. The pool throws away a connection that lost count of its transaction.
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+/// What the connection is told: to be durable, to keep the pages that every batch needs, and to let
+/// more of them come together before they are copied from the write-ahead log into the file.
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; \
+                       PRAGMA cache_size = -32768; \
+                       PRAGMA wal_autocheckpoint = 4000;";
+
+/// Appends over a connection of its own.
 #[derive(Debug)]
 pub struct Writer {
-    pool: SqlitePool,
+    path: PathBuf,
+    /// Its one connection is the turn to write: who holds it writes, the others of this process wait in
+    /// line. SQLite's own lock would let the lucky one through.
+    turn: SqlitePool,
+    connection: Option<Connection>,
 }
 
 impl Writer {
-    /// Writes over the connection of `pool`.
-    pub fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    /// Writes to the file of `turn`, when that pool's one connection is free.
+    pub fn new(turn: SqlitePool) -> Self {
+        let path = turn.connect_options().get_filename().to_path_buf();
+        Self { path, turn, connection: None }
     }
 
     /// One attempt at a batch. `lost_before`: an earlier attempt may have stored it.
     pub async fn append(
         &mut self,
-        events: &[PreparedEvent],
+        events: &mut Vec<PreparedEvent>,
         times: BatchTimes,
         lost_before: bool,
     ) -> Result<Written> {
-        let mut connection = self.pool.acquire().await?;
-        // Takes the write lock at once: nothing that is read below can change before the commit.
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let heads = read_heads(&mut transaction, &organizations(events)).await?;
-        let keys = known_keys(&mut transaction, events, times.keys_since).await?;
-        let ids =
-            if lost_before { known_ids(&mut transaction, events).await? } else { Known::new() };
-        let plan = Plan::new(events, Beforehand { heads, keys, ids })?;
-        if !plan.new.is_empty() {
-            insert_events(&mut transaction, &plan.new).await?;
-            insert_keys(&mut transaction, &plan.new, times.now).await?;
-            insert_tiles(&mut transaction, &plan).await?;
-            move_heads(&mut transaction, &plan, times.now).await?;
-        }
-        transaction.commit().await?;
-        Ok(Written { appended: plan.appended, trees: plan.trees })
+        let _turn = self.turn.acquire().await?;
+        let (connection, path) = (self.connection.take(), self.path.clone());
+        let batch = std::mem::take(events);
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection = match connection.map_or_else(|| open(&path), Ok) {
+                Ok(connection) => connection,
+                Err(error) => return (None, batch, Err(error)),
+            };
+            let result = write(&mut connection, &batch, times, lost_before);
+            // After some errors SQLite has rolled back by itself, after others nothing can be said:
+            // then a new connection is the safe way to go on.
+            let sound = result.is_ok() || connection.is_autocommit();
+            (sound.then_some(connection), batch, result)
+        });
+        let broken = |_| StoreError::inconsistent("lane", "thread");
+        let (connection, batch, result) = work.await.map_err(broken)?;
+        self.connection = connection;
+        *events = batch;
+        result
     }
 }
 
-async fn read_heads(
-    connection: &mut SqliteConnection,
-    organizations: &BTreeSet<&OrganizationId>,
-) -> Result<Heads> {
-    const SQL: &str = "SELECT organization_id, size, frontier FROM log_heads \
-                       WHERE organization_id IN (SELECT value FROM json_each(?))";
-    let ids = json!(organizations).to_string();
+fn open(path: &PathBuf) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(PRAGMAS)?;
+    Ok(connection)
+}
+
+fn write(
+    connection: &mut Connection,
+    events: &[PreparedEvent],
+    times: BatchTimes,
+    lost_before: bool,
+) -> Result<Written> {
+    // Takes the write lock at once: nothing that is read below can change before the commit.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let beforehand = Beforehand {
+        heads: read_heads(&transaction, events)?,
+        keys: known_keys(&transaction, events, times.keys_since)?,
+        ids: if lost_before { known_ids(&transaction, events)? } else { Known::new() },
+    };
+    let plan = Plan::new(events, beforehand)?;
+    insert_events(&transaction, &plan.new)?;
+    insert_keys(&transaction, &plan.new, times.now)?;
+    insert_tiles(&transaction, &plan)?;
+    move_heads(&transaction, &plan, times.now)?;
+    transaction.commit()?;
+    Ok(Written { appended: plan.appended, trees: plan.trees })
+}
+
+fn read_heads(connection: &Connection, events: &[PreparedEvent]) -> Result<Heads> {
+    const SQL: &str = "SELECT size, frontier FROM log_heads WHERE organization_id = ?";
+    let mut statement = connection.prepare_cached(SQL)?;
     let mut heads = Heads::new();
-    for row in sqlx::query(SQL).bind(ids).fetch_all(connection).await? {
-        let size = from_column(row.try_get(1)?, "log_heads", "size")?;
-        let frontier = Frontier::from_bytes(size, row.try_get(2)?)
+    for organization in organizations(events) {
+        let head = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, bytes(row, 1)?));
+        let Some((size, frontier)) =
+            statement.query_row([organization.as_str()], head).optional()?
+        else {
+            continue;
+        };
+        let size = from_column(size, "log_heads", "size")?;
+        let frontier = Frontier::from_bytes(size, &frontier)
             .ok_or(StoreError::inconsistent("log_heads", "frontier"))?;
-        heads.insert(OrganizationId::from_stored(row.try_get::<String, _>(0)?), frontier);
+        heads.insert(organization.clone(), frontier);
     }
     Ok(heads)
 }
 
+/// Bytes, also where the schema's default stored an empty text.
+fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
+    Ok(row.get_ref(column)?.as_bytes()?.to_vec())
+}
+
 /// Finds the events whose idempotency keys are known already.
-async fn known_keys(
-    connection: &mut SqliteConnection,
+fn known_keys(
+    connection: &Connection,
     events: &[PreparedEvent],
     since: Timestamp,
 ) -> Result<Known<[u8; 16]>> {
-    const SQL: &str = "SELECT e.id, e.sequence, e.leaf_hash, e.created_at, i.organization_id, i.key \
-        FROM json_each(?) AS wanted \
-        JOIN idempotency_keys AS i \
-            ON i.organization_id = wanted.value ->> 0 AND i.key = unhex(wanted.value ->> 1) \
+    const SQL: &str = "SELECT e.id, e.sequence, e.leaf_hash, e.created_at \
+        FROM idempotency_keys AS i \
         JOIN events AS e ON e.organization_id = i.organization_id AND e.sequence = i.sequence \
-        WHERE i.created_at >= ?";
-    let keyed = events.iter().filter_map(|event| {
-        let key = hex::encode(event.idempotency_key.as_ref()?.as_bytes());
-        Some(json!([event.organization_id, key]))
-    });
-    let keyed: Vec<_> = keyed.collect();
+        WHERE i.organization_id = ? AND i.key = ? AND i.created_at >= ?";
+    let mut statement = connection.prepare_cached(SQL)?;
     let mut known = Known::new();
-    if keyed.is_empty() {
-        return Ok(known);
-    }
-    let query = sqlx::query(SQL).bind(json!(keyed).to_string()).bind(since.micros());
-    for row in query.fetch_all(connection).await? {
-        let organization = OrganizationId::from_stored(row.try_get::<String, _>(4)?);
-        known.insert((organization, fixed(row.try_get(5)?, "key")?), stored(&row, true)?);
+    for event in events {
+        let Some(key) = &event.idempotency_key else { continue };
+        let wanted = params![event.organization_id.as_str(), key.as_bytes(), since.micros()];
+        if let Some(row) = statement.query_row(wanted, StoredEvent::of).optional()? {
+            let key = (event.organization_id.clone(), *key.as_bytes());
+            known.insert(key, row.appended(true)?);
+        }
     }
     Ok(known)
 }
 
 /// Finds the events that a lost attempt at the same batch stored.
-async fn known_ids(
-    connection: &mut SqliteConnection,
-    events: &[PreparedEvent],
-) -> Result<Known<String>> {
-    const SQL: &str = "SELECT e.id, e.sequence, e.leaf_hash, e.created_at, e.organization_id \
-        FROM json_each(?) AS wanted \
-        JOIN events AS e ON e.organization_id = wanted.value ->> 0 AND e.id = wanted.value ->> 1";
-    let wanted: Vec<_> = events.iter().map(|event| (&event.organization_id, &event.id)).collect();
+fn known_ids(connection: &Connection, events: &[PreparedEvent]) -> Result<Known<String>> {
+    const SQL: &str = "SELECT id, sequence, leaf_hash, created_at FROM events \
+                       WHERE organization_id = ? AND id = ?";
+    let mut statement = connection.prepare_cached(SQL)?;
     let mut known = Known::new();
-    for row in sqlx::query(SQL).bind(json!(wanted).to_string()).fetch_all(connection).await? {
-        let organization = OrganizationId::from_stored(row.try_get::<String, _>(4)?);
-        let event = stored(&row, false)?;
-        known.insert((organization, event.event_id.to_string()), event);
+    for event in events {
+        let wanted = params![event.organization_id.as_str(), event.id.as_str()];
+        if let Some(row) = statement.query_row(wanted, StoredEvent::of).optional()? {
+            let key = (event.organization_id.clone(), event.id.to_string());
+            known.insert(key, row.appended(false)?);
+        }
     }
     Ok(known)
 }
 
-/// An event that is there: its id, sequence, leaf hash and time, as the first columns of a row.
-fn stored(row: &SqliteRow, duplicate: bool) -> Result<Appended> {
-    Ok(Appended {
-        event_id: EventId::from_stored(row.try_get::<String, _>(0)?),
-        sequence: from_column(row.try_get(1)?, "events", "sequence")?,
-        leaf_hash: fixed(row.try_get(2)?, "leaf_hash")?,
-        created_at: Timestamp::from_micros(row.try_get(3)?),
-        duplicate,
-    })
+/// The columns of an event that is there.
+struct StoredEvent {
+    id: String,
+    sequence: i64,
+    leaf_hash: Vec<u8>,
+    created_at: i64,
 }
 
-/// The statements that insert 1, 2, 4, ... 64 events. Few lengths are prepared once each; a statement
-/// of just the right length would be parsed anew for every batch.
-static INSERTS: LazyLock<[String; 7]> = LazyLock::new(|| {
-    std::array::from_fn(|power| {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; 1 << power].join(", ");
-        format!(
-            "INSERT INTO events (organization_id, sequence, id, action, version, occurred_at, \
-             created_at, actor_id, actor_name, target_types, target_ids, payload, salt, leaf_hash) \
-             VALUES {rows}"
-        )
-    })
-});
+impl StoredEvent {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (id, sequence) = (row.get(0)?, row.get(1)?);
+        Ok(Self { id, sequence, leaf_hash: row.get(2)?, created_at: row.get(3)? })
+    }
 
-async fn insert_events(connection: &mut SqliteConnection, new: &[New<'_>]) -> Result<()> {
-    let mut rest = new;
-    for (power, sql) in INSERTS.iter().enumerate().rev() {
-        while let Some((rows, after)) = rest.split_at_checked(1 << power) {
-            rest = after;
-            let mut query = sqlx::query(sql.as_str());
-            for (event, sequence) in rows {
-                query = bind_event(query, event, *sequence);
-            }
-            query.execute(&mut *connection).await?;
-        }
+    fn appended(self, duplicate: bool) -> Result<Appended> {
+        Ok(Appended {
+            event_id: EventId::from_stored(self.id),
+            sequence: from_column(self.sequence, "events", "sequence")?,
+            leaf_hash: fixed(self.leaf_hash, "leaf_hash")?,
+            created_at: Timestamp::from_micros(self.created_at),
+            duplicate,
+        })
+    }
+}
+
+fn insert_events(connection: &Connection, new: &[New<'_>]) -> Result<()> {
+    const SQL: &str = "INSERT INTO events (organization_id, sequence, id, action, version, \
+        occurred_at, created_at, actor_id, actor_name, target_types, target_ids, payload, salt, \
+        leaf_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let mut statement = connection.prepare_cached(SQL)?;
+    for (event, sequence) in new {
+        let columns = &event.columns;
+        statement.execute(params![
+            event.organization_id.as_str(),
+            to_column(*sequence),
+            event.id.as_str(),
+            columns.action,
+            columns.version,
+            columns.occurred_at.micros(),
+            event.created_at.micros(),
+            columns.actor_id,
+            columns.actor_name,
+            columns.target_types,
+            columns.target_ids,
+            event.payload,
+            event.salt,
+            event.leaf_hash,
+        ])?;
     }
     Ok(())
 }
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
-
-fn bind_event<'q>(query: Query<'q>, event: &'q PreparedEvent, sequence: u64) -> Query<'q> {
-    query
-        .bind(event.organization_id.as_str())
-        .bind(to_column(sequence))
-        .bind(event.id.as_str())
-        .bind(event.event.action.as_str())
-        .bind(i64::from(event.event.version))
-        .bind(event.event.occurred_at.micros())
-        .bind(event.created_at.micros())
-        .bind(event.event.actor.id.as_str())
-        .bind(event.event.actor.name.as_deref())
-        .bind(event.target_types())
-        .bind(event.target_ids())
-        .bind(event.payload.as_slice())
-        .bind(event.salt.as_slice())
-        .bind(event.leaf_hash.as_slice())
-}
-
 /// Stores the keys; one that is there but too old to count is taken over.
-async fn insert_keys(
-    connection: &mut SqliteConnection,
-    new: &[New<'_>],
-    now: Timestamp,
-) -> Result<()> {
+fn insert_keys(connection: &Connection, new: &[New<'_>], now: Timestamp) -> Result<()> {
     const SQL: &str = "INSERT INTO idempotency_keys (organization_id, key, sequence, created_at) \
-        SELECT value ->> 0, unhex(value ->> 1), value ->> 2, ? FROM json_each(?) WHERE true \
-        ON CONFLICT (organization_id, key) DO UPDATE \
-            SET sequence = excluded.sequence, created_at = excluded.created_at";
-    let keyed = new.iter().filter_map(|(event, sequence)| {
-        let key = hex::encode(event.idempotency_key.as_ref()?.as_bytes());
-        Some(json!([event.organization_id, key, to_column(*sequence)]))
-    });
-    let keyed: Vec<_> = keyed.collect();
-    if !keyed.is_empty() {
-        let query = sqlx::query(SQL).bind(now.micros()).bind(json!(keyed).to_string());
-        query.execute(connection).await?;
+        VALUES (?, ?, ?, ?) ON CONFLICT (organization_id, key) DO UPDATE \
+        SET sequence = excluded.sequence, created_at = excluded.created_at";
+    let mut statement = connection.prepare_cached(SQL)?;
+    for (event, sequence) in new {
+        let Some(key) = &event.idempotency_key else { continue };
+        let organization = event.organization_id.as_str();
+        let row = params![organization, key.as_bytes(), to_column(*sequence), now.micros()];
+        statement.execute(row)?;
     }
     Ok(())
 }
 
 /// Stores the tiles that became full.
-async fn insert_tiles(connection: &mut SqliteConnection, plan: &Plan<'_>) -> Result<()> {
+fn insert_tiles(connection: &Connection, plan: &Plan<'_>) -> Result<()> {
     const SQL: &str = "INSERT INTO log_tiles (organization_id, level, tile, hashes, root) \
                        VALUES (?, ?, ?, ?, ?)";
     for tile in plan.completed_tiles() {
-        let earlier = earlier_hashes(connection, tile).await?;
-        let Some(row) = tile.row(&earlier) else { continue };
-        let query = sqlx::query(SQL)
-            .bind(row.organization.as_str())
-            .bind(i64::from(row.tile.level))
-            .bind(to_column(row.tile.index))
-            .bind(row.hashes)
-            .bind(row.root.as_slice());
-        query.execute(&mut *connection).await?;
+        let Some(row) = tile.row(&earlier_hashes(connection, tile)?) else { continue };
+        let (level, index) = (row.tile.level, to_column(row.tile.index));
+        let row = params![row.organization.as_str(), level, index, row.hashes, row.root];
+        connection.prepare_cached(SQL)?.execute(row)?;
     }
     Ok(())
 }
 
-async fn earlier_hashes(
-    connection: &mut SqliteConnection,
-    tile: CompletedTile<'_>,
-) -> Result<Vec<Vec<u8>>> {
+/// The hashes in a tile that were there before the batch.
+fn earlier_hashes(connection: &Connection, tile: CompletedTile<'_>) -> Result<Vec<Vec<u8>>> {
     const LEAVES: &str = "SELECT leaf_hash FROM events \
         WHERE organization_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence";
     const ROOTS: &str = "SELECT root FROM log_tiles \
         WHERE organization_id = ? AND tile >= ? AND tile < ? AND level = ? ORDER BY tile";
-    let range = tile.earlier();
+    let (organization, range) = (tile.organization.as_str(), tile.earlier());
     if range.is_empty() {
         return Ok(Vec::new());
     }
-    let below = tile.tile.level.checked_sub(1);
-    let query = sqlx::query_scalar(if below.is_some() { ROOTS } else { LEAVES })
-        .bind(tile.organization.as_str())
-        .bind(to_column(range.start))
-        .bind(to_column(range.end));
-    Ok(match below {
-        Some(level) => query.bind(i64::from(level)).fetch_all(connection).await?,
-        None => query.fetch_all(connection).await?,
-    })
+    let (start, end) = (to_column(range.start), to_column(range.end));
+    let hash = |row: &Row<'_>| row.get(0);
+    let hashes = match tile.tile.level.checked_sub(1) {
+        None => connection
+            .prepare_cached(LEAVES)?
+            .query_map(params![organization, start, end], hash)?
+            .collect::<rusqlite::Result<_>>()?,
+        Some(level) => connection
+            .prepare_cached(ROOTS)?
+            .query_map(params![organization, start, end, level], hash)?
+            .collect::<rusqlite::Result<_>>()?,
+    };
+    Ok(hashes)
 }
 
-async fn move_heads(
-    connection: &mut SqliteConnection,
-    plan: &Plan<'_>,
-    now: Timestamp,
-) -> Result<()> {
-    const SQL: &str = "UPDATE log_heads \
-        SET size = after.value ->> 1, frontier = unhex(after.value ->> 2), updated_at = ? \
-        FROM json_each(?) AS after WHERE organization_id = after.value ->> 0";
-    let after = plan.trees.iter().map(|(organization, growth)| {
-        let after = growth.after();
-        json!([organization, to_column(after.size()), hex::encode(after.to_bytes())])
-    });
-    let after = json!(after.collect::<Vec<_>>()).to_string();
-    sqlx::query(SQL).bind(now.micros()).bind(after).execute(connection).await?;
+fn move_heads(connection: &Connection, plan: &Plan<'_>, now: Timestamp) -> Result<()> {
+    const SQL: &str = "UPDATE log_heads SET size = ?, frontier = ?, updated_at = ? \
+                       WHERE organization_id = ?";
+    let mut statement = connection.prepare_cached(SQL)?;
+    for (organization, growth) in &plan.trees {
+        let (size, frontier) = (to_column(growth.after().size()), growth.after().to_bytes());
+        statement.execute(params![size, frontier, now.micros(), organization.as_str()])?;
+    }
     Ok(())
 }

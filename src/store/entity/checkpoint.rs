@@ -1,8 +1,6 @@
 //! Table `checkpoints`.
 
-use sea_orm::{QueryFilter, Select, entity::prelude::*};
-
-use crate::domain::ids::OrganizationId;
+use sea_orm::entity::prelude::*;
 
 /// The last checkpoint of a log in one minute.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -23,8 +21,3 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
-
-/// The rows of one organization. Every query starts here.
-pub fn scoped(organization: &OrganizationId) -> Select<Entity> {
-    Entity::find().filter(Column::OrganizationId.eq(organization.as_str()))
-}

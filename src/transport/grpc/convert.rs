@@ -73,13 +73,16 @@ pub fn created_event(recorded: Recorded) -> v1::CreateEventResponse {
     }
 }
 
+/// An event that was erased has neither salt nor canonical bytes.
 pub fn receipt(receipt: Receipt) -> v1::Receipt {
+    let data = receipt.data.map(|data| (data.salt.to_vec(), data.canonical_event));
+    let (salt, canonical_event) = data.unwrap_or_default();
     v1::Receipt {
-        event_id: receipt.event_id.to_string(),
+        event_id: receipt.event_id.map(|id| id.to_string()).unwrap_or_default(),
         sequence: receipt.sequence,
         leaf_hash: receipt.leaf_hash.to_vec(),
-        salt: receipt.salt.to_vec(),
-        canonical_event: receipt.canonical_event,
+        salt,
+        canonical_event,
         tlog_proof: receipt.tlog_proof,
     }
 }

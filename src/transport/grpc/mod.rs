@@ -4,8 +4,10 @@ mod api_keys;
 mod audit_logs;
 mod convert;
 mod organizations;
+mod transparency_log;
 mod values;
 
 pub use self::{
     api_keys::ApiKeysService, audit_logs::AuditLogsService, organizations::OrganizationsService,
+    transparency_log::TransparencyLogService,
 };

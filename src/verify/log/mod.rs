@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::ids::OrganizationId,
     merkle::Frontier,
-    store::{StoredCheckpoint, StoredHead, StoredTile},
+    store::{CheckpointRow, StoredHead, StoredTile},
 };
 
 /// What a check of one log found.
@@ -48,7 +48,7 @@ pub struct Page {
     /// At least the complete tiles whose last event is among these.
     pub tiles: Vec<StoredTile>,
     /// At least the checkpoints of trees that end with one of these events, by size.
-    pub checkpoints: Vec<StoredCheckpoint>,
+    pub checkpoints: Vec<CheckpointRow>,
 }
 
 /// Checks one log. Rows are fed to it in order; memory does not depend on how many there are.

@@ -1,9 +1,7 @@
 //! Checkpoints as witnesses of what a log was.
 
 use super::{Finding, Kind};
-use crate::{
-    domain::ids::OrganizationId, merkle::Hash, store::StoredCheckpoint, verify::TrustedKeys,
-};
+use crate::{domain::ids::OrganizationId, merkle::Hash, store::CheckpointRow, verify::TrustedKeys};
 
 /// What a believed checkpoint says of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub struct Witness {
 /// The witness that a row of `checkpoints` is, if a trusted key signed it and its columns say what
 /// the note says.
 pub fn witness_of(
-    row: &StoredCheckpoint,
+    row: &CheckpointRow,
     organization: &OrganizationId,
     keys: &TrustedKeys,
 ) -> Result<Witness, Finding> {

@@ -1,13 +1,14 @@
 //! A database that comes late, goes away and comes back: health tells, calls are refused in a way
 //! that says to come again, and no restart is needed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use audit_logs::{
     app::{App, Migration},
     client::{AuditLogs, Client},
     domain::clock::SystemClock,
 };
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
@@ -29,6 +30,7 @@ use crate::support::{
 /// A server that runs, whether or not it is ready.
 struct Running {
     url: String,
+    database_url: String,
     channel: Channel,
     _directory: TempDir,
     stop: oneshot::Sender<()>,
@@ -39,7 +41,8 @@ impl Running {
     /// A server over a new database of the suite's PostgreSQL, behind a proxy.
     async fn behind(proxy: impl AsyncFnOnce(&str) -> (Proxy, String)) -> (Self, Proxy) {
         let (mut settings, directory) = fresh_settings(Engine::Postgres).await;
-        let (proxy, through) = proxy(&settings.database_url()).await;
+        let database_url = settings.database_url();
+        let (proxy, through) = proxy(&database_url).await;
         settings.database_url = Some((&*through).into());
         let app = App::bind(settings, Arc::new(SystemClock)).await.unwrap();
         let url = format!("http://{}", app.address().unwrap());
@@ -47,7 +50,17 @@ impl Running {
         let stopped = async { _ = stopped.await };
         let ended = tokio::spawn(app.run(Migration::EmbeddedOnly, stopped, |_| ()));
         let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
-        (Self { url, channel, _directory: directory, stop, ended }, proxy)
+        (Self { url, database_url, channel, _directory: directory, stop, ended }, proxy)
+    }
+
+    /// How many events are stored, asked past the proxy.
+    async fn size_of_log(&self) -> u64 {
+        let mut connection = sqlx::PgConnection::connect(&self.database_url).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        count.try_into().unwrap()
     }
 
     async fn client(&self) -> AuditLogs {
@@ -126,6 +139,42 @@ async fn a_call_that_meets_the_outage_says_that_the_database_is_away() {
     assert_eq!(refusal.code, Code::Unavailable);
     assert!(["DATABASE_UNAVAILABLE", "SERVICE_UNAVAILABLE"].contains(&&*refusal.reason));
     assert!(status.get_details_retry_info().is_some());
+    server.stop().await;
+}
+
+/// The worst moment: the database has committed, and its answer never comes. The event is neither
+/// stored again nor refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_commit_was_not_heard_of_is_found_again() {
+    if !is_available() {
+        return;
+    }
+    let (server, mut proxy) = Running::behind(Proxy::open).await;
+    server.until_health_is(ServingStatus::Serving).await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    // The first of an organization is written with locks, later ones in one statement.
+    for expected in 1..4 {
+        client.create_event(create_event("acme", "doc.read")).await.unwrap();
+        proxy.set(Line::AnswersLost);
+        let mut caller = client.clone();
+        let call =
+            tokio::spawn(
+                async move { caller.create_event(create_event("acme", "doc.read")).await },
+            );
+        until("the database has the event", async || {
+            (server.size_of_log().await == expected * 2).then_some(())
+        })
+        .await;
+        proxy.set(Line::Cut);
+        // So that every connection sees it.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        proxy.set(Line::Open);
+        let created = call.await.unwrap().unwrap().into_inner();
+        assert_eq!((created.sequence, created.duplicate), (expected * 2 - 1, false));
+        assert_eq!(server.size_of_log().await, expected * 2);
+        server.until_health_is(ServingStatus::Serving).await;
+    }
     server.stop().await;
 }
 

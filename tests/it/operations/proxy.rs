@@ -17,6 +17,8 @@ pub enum Line {
     Cut,
     /// They stay, but nothing comes through.
     Silent,
+    /// The database hears everything, and its answers are lost.
+    AnswersLost,
 }
 
 /// Forwards a port of its own to the database.
@@ -72,8 +74,8 @@ async fn connect(client: TcpStream, database: SocketAddr, line: watch::Receiver<
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = forward(from_client, to_server, line.clone()) => {}
-            () = forward(from_server, to_client, line) => {}
+            () = forward(from_client, to_server, line.clone(), false) => {}
+            () = forward(from_server, to_client, line, true) => {}
         }
     };
     tokio::select! {
@@ -87,11 +89,15 @@ async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut line: watch::Receiver<Line>,
+    answers: bool,
 ) {
     let mut buffer = vec![0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if line.wait_for(|line| *line != Line::Silent).await.is_err() {
             return;
+        }
+        if answers && *line.borrow() == Line::AnswersLost {
+            continue;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

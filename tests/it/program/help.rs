@@ -7,7 +7,10 @@ use crate::support::Engine;
 async fn every_command_explains_itself() {
     let program = Program::on(Engine::Sqlite).await;
     for (command, mentioned) in [
-        (&[][..], &["serve", "migrate", "keys", "export", "verify", "demo", "AUDIT_LOGS_"][..]),
+        (
+            &[][..],
+            &["serve", "migrate", "keys", "export", "verify", "demo", "bench", "AUDIT_LOGS_"][..],
+        ),
         (&["serve"], &["--migrate", "--listen", "127.0.0.1:50051", "AUDIT_LOGS_LISTEN"]),
         (&["migrate"], &["--database-url", "AUDIT_LOGS_DATABASE_URL", "postgres://"]),
         (&["keys"], &["create", "list", "revoke"]),
@@ -20,6 +23,7 @@ async fn every_command_explains_itself() {
         (&["verify", "receipt"], &["--public-key", "--json", "Exit code", "Example"]),
         (&["verify", "database"], &["--since", "--organization", "Exit code", "Example"]),
         (&["demo"], &["CloudTrail", "--output", "audit-logs-demo.csv"]),
+        (&["bench"], &["--engine", "--quick", "--only", "--output", "COPY", "Examples"]),
     ] {
         let help = program.run(&[command, &["--help"]].concat()).await.expect_success();
         for words in mentioned {

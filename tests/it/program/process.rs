@@ -41,7 +41,8 @@ impl Program {
         Self::over(postgres_url)
     }
 
-    fn over(postgres_url: Option<String>) -> Self {
+    /// Over a PostgreSQL database, or SQLite's in the data directory; without a key.
+    pub fn over(postgres_url: Option<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         let variables = Vec::new();
@@ -146,6 +147,7 @@ impl Outcome {
     /// Standard output of a program that did what it was asked to do.
     pub fn expect_success(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
         self.stdout
     }
 
@@ -281,6 +283,8 @@ impl Server {
 
     /// Kills it without a chance to do anything more.
     pub fn kill(self) {
+        let log = self.process.stderr.text();
+        assert!(!log.contains("panicked"), "{log}");
         drop(self.process);
     }
 

@@ -1,6 +1,11 @@
 //! How the service ends when it is told to.
 
-use audit_logs::proto::v1::{CreateExportRequest, ExportState, GetExportRequest};
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use audit_logs::{
+    merkle::SigningKey,
+    proto::v1::{CreateExportRequest, ExportState, GetExportRequest},
+};
 use futures::StreamExt;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait};
 use tonic::{Code, transport::Channel};
@@ -21,7 +26,12 @@ on_every_engine!(
 );
 
 async fn either_signal_ends_the_service_in_good_order(engine: Engine) {
-    let program = Program::on(engine).await;
+    let mut program = Program::on(engine).await;
+    if engine == Engine::Postgres {
+        // Otherwise the service warns that replicas must share one.
+        let file = signing_key_file(&program);
+        program = program.with("AUDIT_LOGS_SIGNING_KEY_FILE", &file);
+    }
     for signal in ["TERM", "INT"] {
         let server = program.serve().await;
         let mut client = server.client().await;
@@ -37,8 +47,17 @@ async fn either_signal_ends_the_service_in_good_order(engine: Engine) {
     }
     if engine == Engine::Sqlite {
         // The write-ahead log was folded into the file.
-        assert_eq!(program.files_in("data"), ["audit-logs.db", "exports"]);
+        assert_eq!(program.files_in("data"), ["audit-logs.db", "exports", "signing-key.pem"]);
     }
+}
+
+/// Makes a key that only its owner can read.
+fn signing_key_file(program: &Program) -> String {
+    let file = program.path("key.pem");
+    let pem = SigningKey::from_seed([7; 32]).to_pem().unwrap();
+    fs::write(&file, pem.as_bytes()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    file.display().to_string()
 }
 
 fn everything_of_acme() -> CreateExportRequest {

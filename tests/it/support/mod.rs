@@ -1,6 +1,8 @@
 //! Servers, clients and builders for the suite.
 
 pub mod builders;
+pub mod cluster;
+pub mod disk;
 pub mod postgres;
 pub mod server;
 pub mod status;

@@ -99,8 +99,13 @@ async fn the_scheme_may_have_any_case(engine: Engine) {
 async fn health_and_reflection_need_no_key(engine: Engine) {
     let server = TestServer::start(engine).await;
     let channel = server.channel().await;
-    let services =
-        ["", "auditlogs.v1.AuditLogs", "auditlogs.v1.Organizations", "auditlogs.v1.ApiKeys"];
+    let services = [
+        "",
+        "auditlogs.v1.AuditLogs",
+        "auditlogs.v1.Organizations",
+        "auditlogs.v1.ApiKeys",
+        "auditlogs.v1.TransparencyLog",
+    ];
     for service in services {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = HealthClient::new(channel.clone()).check(request).await.unwrap();

@@ -2,10 +2,12 @@
 
 use audit_logs::proto::v1::{
     ApiKeysCreateRequest, ApiKeysListRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest,
-    CreateExportRequest, GetAuditLogConfigurationRequest, GetEventRequest, GetExportRequest,
-    GetRetentionRequest, ListActionSchemasRequest, ListActionsRequest, ListEventsRequest,
-    ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
+    CreateExportRequest, GetAuditLogConfigurationRequest, GetCheckpointRequest,
+    GetConsistencyProofRequest, GetEventRequest, GetExportRequest, GetInclusionProofRequest,
+    GetPublicKeyRequest, GetRetentionRequest, ListActionSchemasRequest, ListActionsRequest,
+    ListEventsRequest, ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
     OrganizationsGetRequest, OrganizationsListRequest, UpdateRetentionRequest,
+    get_inclusion_proof_request::Event,
 };
 use prost::Message;
 
@@ -94,6 +96,7 @@ impl World {
     pub fn requests(&self) -> Vec<Named> {
         let mut all = self.event_requests();
         all.extend(self.export_requests());
+        all.extend(self.proof_requests());
         all.extend(self.key_requests());
         all.extend(self.organization_requests());
         let mut rpcs: Vec<_> = all.iter().map(|named| named.rpc).collect();
@@ -152,6 +155,31 @@ impl World {
             named("AuditLogs/ListExports", &list, NO_ORGANIZATION),
             named("AuditLogs/ListExports", &before, NO_CURSOR),
             named("AuditLogs/ListExports", &after, NO_CURSOR),
+        ]
+    }
+
+    fn proof_requests(&self) -> Vec<Named> {
+        let organization_id = || "acme".to_owned();
+        let checkpoint = GetCheckpointRequest { organization_id: organization_id() };
+        let inclusion = |event| GetInclusionProofRequest {
+            organization_id: organization_id(),
+            event: Some(event),
+            tree_size: None,
+        };
+        let by_id = inclusion(Event::EventId(self.event_id.clone()));
+        let by_sequence = inclusion(Event::Sequence(0));
+        let consistency = GetConsistencyProofRequest {
+            organization_id: organization_id(),
+            first_tree_size: 1,
+            second_tree_size: None,
+        };
+        let keys = GetPublicKeyRequest { organization_id: organization_id() };
+        vec![
+            named("TransparencyLog/GetCheckpoint", &checkpoint, NO_ORGANIZATION),
+            named("TransparencyLog/GetInclusionProof", &by_id, NO_ORGANIZATION),
+            named("TransparencyLog/GetInclusionProof", &by_sequence, NO_ORGANIZATION),
+            named("TransparencyLog/GetConsistencyProof", &consistency, NO_ORGANIZATION),
+            named("TransparencyLog/GetPublicKey", &keys, NO_ORGANIZATION),
         ]
     }
 

@@ -1,0 +1,180 @@
+//! Group commit: what one caller does or suffers is no concern of the others in the batch.
+
+use std::time::Duration;
+
+use audit_logs::{client::AuditLogs, proto::v1::CreateEventRequest};
+use sqlx::{Connection as _, Executor as _};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::support::{
+    Engine, Refusal, TestServer, create_event, on_every_engine, schema_for, until,
+};
+
+on_every_engine!(
+    a_full_queue_refuses_at_once_and_loses_nothing,
+    a_log_that_cannot_be_written_does_not_fail_the_others,
+    callers_that_go_away_disturb_nobody,
+    events_of_one_caller_keep_their_order_in_every_log,
+);
+
+/// Nothing can be written as long as this lives.
+enum Blockade {
+    Sqlite(sqlx::SqliteConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+impl Blockade {
+    async fn begin(engine: Engine, server: &TestServer) -> Self {
+        let url = server.settings.database_url();
+        match engine {
+            Engine::Sqlite => {
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                Self::Sqlite(connection)
+            }
+            Engine::Postgres => {
+                let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+                connection.execute("BEGIN").await.unwrap();
+                connection.execute("LOCK TABLE log_heads IN EXCLUSIVE MODE").await.unwrap();
+                Self::Postgres(connection)
+            }
+        }
+    }
+
+    async fn end(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+async fn server_with_schema(engine: Engine) -> (TestServer, AuditLogs) {
+    let server = TestServer::start_with(engine, |settings| {
+        settings.lanes.queue_events = 1_000;
+        settings.lanes.count = 1;
+    })
+    .await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    (server, client)
+}
+
+type Call = JoinHandle<Result<u64, Status>>;
+
+/// Sends an event without waiting for the answer.
+fn send(client: &AuditLogs, request: CreateEventRequest) -> Call {
+    let mut client = client.clone();
+    tokio::spawn(async move { Ok(client.create_event(request).await?.into_inner().sequence) })
+}
+
+async fn a_full_queue_refuses_at_once_and_loses_nothing(engine: Engine) {
+    let (server, mut client) = server_with_schema(engine).await;
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> =
+        (0..1_200).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
+    // Those that do not fit are answered while nothing can be written.
+    until("the calls that do not fit are refused", async || {
+        (calls.iter().filter(|call| call.is_finished()).count() == 200).then_some(())
+    })
+    .await;
+    blockade.end().await;
+    let mut sequences = Vec::new();
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(sequence) => sequences.push(sequence),
+            Err(status) => {
+                let refusal = Refusal::of(&status);
+                assert_eq!(
+                    (refusal.code, &*refusal.reason),
+                    (Code::ResourceExhausted, "WRITE_QUEUE_FULL")
+                );
+                assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+            }
+        }
+    }
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=1_000).collect::<Vec<_>>());
+    assert_eq!(server.count("events").await, 1_001);
+    // There is room again.
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+}
+
+async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
+    let (server, mut client) = server_with_schema(engine).await;
+    let names: Vec<_> = (0..10).map(|number| format!("org-{number}")).collect();
+    for name in &names {
+        client.create_event(create_event(name, "doc.read")).await.unwrap();
+    }
+    // Its tree has a leaf more than its frontier says.
+    server.execute("UPDATE log_heads SET size = 3 WHERE organization_id = 'org-4'").await;
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> = (0..100)
+        .map(|number| send(&client, create_event(&names[number % 10], "doc.read")))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    blockade.end().await;
+    for (number, call) in calls.into_iter().enumerate() {
+        let result = call.await.unwrap();
+        match number % 10 {
+            4 => assert_eq!(result.unwrap_err().code(), Code::Internal),
+            _ => _ = result.unwrap(),
+        }
+    }
+    assert_eq!(server.count("events").await, 10 + 90);
+    // In a batch that is not atomic, too.
+    let requests = names.iter().map(|name| create_event(name, "doc.read")).collect();
+    let batch = audit_logs::proto::v1::BatchCreateEventsRequest { requests, atomic: false };
+    let results = client.batch_create_events(batch).await.unwrap().into_inner().results;
+    use audit_logs::proto::v1::batch_create_events_result::Result::{Created, Error};
+    for (number, result) in results.into_iter().enumerate() {
+        match result.result.unwrap() {
+            Created(_) => assert_ne!(number, 4),
+            Error(status) => assert_eq!((number, status.code), (4, Code::Internal as i32)),
+        }
+    }
+    assert_eq!(server.count("events").await, 100 + 9);
+}
+
+async fn callers_that_go_away_disturb_nobody(engine: Engine) {
+    let (server, mut client) = server_with_schema(engine).await;
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> = (0..100).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for call in calls.iter().skip(1).step_by(2) {
+        call.abort();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    blockade.end().await;
+    for call in calls.into_iter().step_by(2) {
+        call.await.unwrap().unwrap();
+    }
+    // What was handed over is written, whoever waits for it.
+    until("every event is stored", async || (server.count("events").await == 101).then_some(()))
+        .await;
+    let sequences = server.query_integers("SELECT sequence FROM events ORDER BY sequence").await;
+    assert_eq!(sequences, (0..=100).collect::<Vec<i64>>());
+}
+
+/// A batch over many organizations is shared out to several lanes.
+async fn events_of_one_caller_keep_their_order_in_every_log(engine: Engine) {
+    let server = TestServer::start_with(engine, |settings| settings.lanes.count = 5).await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    for atomic in [false, true] {
+        let requests: Vec<_> = (0..400)
+            .map(|number| create_event(&format!("org-{}-{atomic}", number % 20), "doc.read"))
+            .collect();
+        let batch = audit_logs::proto::v1::BatchCreateEventsRequest { requests, atomic };
+        let results = client.batch_create_events(batch).await.unwrap().into_inner().results;
+        for (number, result) in results.into_iter().enumerate() {
+            use audit_logs::proto::v1::batch_create_events_result::Result::Created;
+            let Some(Created(created)) = result.result else { panic!("{number}") };
+            assert_eq!(created.sequence, u64::try_from(number / 20).unwrap());
+        }
+    }
+}

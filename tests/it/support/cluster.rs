@@ -1,0 +1,183 @@
+//! A PostgreSQL server of our own: made, started, stopped as a power cut would, started again.
+
+use std::{
+    env, fs,
+    io::Write,
+    os::unix::{fs::chown, process::CommandExt},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{disk::SmallDisk, postgres::free_port};
+
+/// Where the tables are, below the directory of a cluster.
+const DATA: &str = "data";
+/// Where the write-ahead log is.
+const LOG: &str = "wal";
+
+/// Where the pieces of a cluster are.
+pub struct Cluster {
+    binaries: PathBuf,
+    /// Of its data, its socket and its log. Removed with it.
+    directory: PathBuf,
+    /// The small disk of a part of it.
+    pub disk: Option<SmallDisk>,
+    port: u16,
+    options: String,
+    /// Its standard input holds the server alive: when this process ends, however it ends, the
+    /// pipe closes and the shell that waits for it stops the server.
+    guard: Option<Child>,
+}
+
+/// Whether there is a PostgreSQL to start. With `AUDIT_LOGS_TEST_POSTGRES=required` there must be.
+pub fn is_installed() -> bool {
+    let required = env::var("AUDIT_LOGS_TEST_POSTGRES").is_ok_and(|value| value == "required");
+    assert!(!required || binaries().is_some(), "PostgreSQL is required, but initdb is not found");
+    binaries().is_some()
+}
+
+/// The directory of initdb and postgres. Debian keeps it off PATH.
+fn binaries() -> Option<PathBuf> {
+    let on_path = env::split_paths(&env::var_os("PATH")?).collect::<Vec<_>>();
+    let mut debian: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    debian.sort();
+    let has_both = |directory: &PathBuf| {
+        ["initdb", "postgres"].iter().all(|name| directory.join(name).is_file())
+    };
+    debian.into_iter().rev().chain(on_path).find(has_both)
+}
+
+impl Cluster {
+    /// Makes one in a directory of its own and starts it with further options such as
+    /// `-c fsync=off`.
+    pub fn start(options: &[&str]) -> Self {
+        Self::make(None, options, &[])
+    }
+
+    /// The same with its tables on a disk of so many MiB, but not its write-ahead log.
+    pub fn with_small_disk(mebibytes: u32) -> Self {
+        Self::make(Some((DATA, mebibytes)), &[], &[])
+    }
+
+    /// The same with its write-ahead log on a disk of so many MiB: in segments of 1 MiB, few of which
+    /// are kept for later.
+    pub fn with_small_disk_for_log(mebibytes: u32) -> Self {
+        // Large enough that it is full before a checkpoint makes room.
+        let options = ["-c min_wal_size=2MB", "-c max_wal_size=1GB"];
+        Self::make(Some((LOG, mebibytes)), &options, &["--wal-segsize=1"])
+    }
+
+    fn make(disk: Option<(&str, u32)>, options: &[&str], initdb: &[&str]) -> Self {
+        let binaries = binaries().expect("asked first");
+        let directory = tempfile::Builder::new().prefix("audit-logs-pg").tempdir().unwrap().keep();
+        let (data, log) = (directory.join(DATA), directory.join(LOG));
+        fs::create_dir(&data).unwrap();
+        fs::create_dir(&log).unwrap();
+        let disk = disk.map(|(what, mebibytes)| SmallDisk::mount(&directory.join(what), mebibytes));
+        let user = is_root().then(unprivileged_user);
+        for path in [&directory, &data, &log] {
+            chown(path, user, user).unwrap();
+        }
+        let output = as_postgres(Command::new(binaries.join("initdb")))
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"])
+            .args(initdb)
+            .arg("-D")
+            .arg(&data)
+            .arg("--waldir")
+            .arg(&log)
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        let (port, options) = (free_port(), options.join(" "));
+        let mut cluster = Self { binaries, directory, disk, port, options, guard: None };
+        cluster.resume();
+        cluster
+    }
+
+    /// The URL without a database.
+    pub fn base(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, on the same data and port. Returns when its port is open; it may still
+    /// recover then.
+    pub fn resume(&mut self) {
+        let directory = self.directory.display();
+        let script = format!(
+            "'{}' -D '{directory}/{DATA}' {} -c max_connections=400 -c port={} -c listen_addresses=127.0.0.1 \
+             -c unix_socket_directories='{directory}' >>'{directory}/log' 2>&1 & \
+             server=$!; read -r order; kill -QUIT $server 2>/dev/null; wait $server; \
+             [ \"$order\" = keep ] || rm -rf '{directory}'",
+            self.binaries.join("postgres").display(),
+            self.options,
+            self.port,
+        );
+        let guard = as_postgres(Command::new("sh"))
+            .args(["-c", &script])
+            .current_dir(&self.directory)
+            .stdin(Stdio::piped())
+            // Apart from the signals of the terminal, so that the shell can clean up.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        self.guard = Some(guard);
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "no start: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops it in the mode `immediate`: it ends its sessions at once and writes nothing more, so
+    /// that the next start must recover. Returns when it is gone.
+    pub fn stop_immediately(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            // Without the order it would think that this process ended, and clean up.
+            guard.stdin.take().unwrap().write_all(b"keep\n").unwrap();
+            guard.wait().unwrap();
+        }
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop_immediately();
+        drop(self.disk.take());
+        // Best effort: what is left of a test is in the way of nobody.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(mut command: Command) -> Command {
+    if is_root() {
+        let user = unprivileged_user();
+        command.uid(user).gid(user);
+    }
+    command
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    id(&["-u"]).is_some_and(|id| id == 0)
+}
+
+/// The user that Debian's package makes, or else nobody.
+fn unprivileged_user() -> u32 {
+    id(&["-u", "postgres"]).or_else(|| id(&["-u", "nobody"])).unwrap_or(65_534)
+}
+
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
