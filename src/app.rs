@@ -368,7 +368,7 @@ fn spawn_workers(
         clock: clock.clone(),
         files: files.clone(),
         formula_guard: settings.exports.csv_formula_guard,
-        signer: services.signer.clone(),
+        signer: services.transparency.signer().clone(),
         updates: services.exports.updates(),
         owner: format!("worker_{:032x}", rand::rng().random::<u128>()),
     };

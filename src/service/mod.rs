@@ -63,8 +63,6 @@ pub struct Services {
     pub transparency: transparency::Transparency,
     /// What writes events.
     pub lanes: lanes::Lanes,
-    /// Who signs checkpoints.
-    pub signer: signer::CheckpointSigner,
 }
 
 /// What the services are made of.
@@ -123,7 +121,6 @@ impl Services {
             organizations,
             transparency,
             lanes,
-            signer,
         }
     }
 }

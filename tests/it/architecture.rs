@@ -78,7 +78,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("prost_types", &["transport", "demo", "bench", "cli"]),
     ("clap", &["cli", "config"]),
     ("figment", &["config"]),
-    ("indicatif", &["cli", "demo", "bench"]),
+    ("indicatif", &["bench", "cli", "demo"]),
     ("jsonschema", &["domain"]),
     ("object_store", &["export", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),
