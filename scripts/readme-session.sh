@@ -83,7 +83,8 @@ expect() {
 }
 
 run_session() {
-    printf '%s\n' "${block//$ADDRESS_IN_README/$address}" >"$scratch/session.sh"
+    local commands=${block//$ADDRESS_IN_README/$address}
+    printf '%s\n' "${commands//cargo run --locked --/"$binary"}" >"$scratch/session.sh"
     (cd "$scratch" && bash -euo pipefail session.sh 2>&1) | tee "$scratch/session.txt" ||
         fail "a command of the session failed"
     printf '\n'
@@ -96,6 +97,8 @@ run_session() {
     expect "an export that waits" "EXPORT_STATE_PENDING"
     expect "an export that is ready" "EXPORT_STATE_READY"
     expect "the CSV" "$CSV_HEADER"
+    expect "the key of the log" '"verifierKey": "audit-logs/org_acme+'
+    expect "what the receipt proves" "org_acme"
     [[ "$(grep -c '^audit_event_' "$scratch/session.txt")" -eq 1 ]] ||
         fail "the CSV should have one row: the repeated event is there once, the refused one is not"
 }

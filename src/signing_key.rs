@@ -1,7 +1,7 @@
 //! The file of the key that signs checkpoints.
 
 use std::{
-    fs::{self, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -66,6 +66,10 @@ fn create(path: &Path) -> Result<SigningKey> {
     fs::remove_file(&draft).with_context(cannot)?;
     match linked {
         Ok(()) => {
+            // The name must survive a power cut, too: checkpoints are signed from now on.
+            if let Some(directory) = path.parent() {
+                File::open(directory)?.sync_all().with_context(cannot)?;
+            }
             info!(path = %path.display(), "made a key to sign checkpoints with; keep a copy of it");
             Ok(key)
         }

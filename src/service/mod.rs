@@ -14,7 +14,7 @@ pub mod schemas;
 pub mod signer;
 mod tiles;
 pub mod transparency;
-mod tree;
+pub mod tree;
 
 use std::sync::Arc;
 

@@ -26,9 +26,7 @@ use crate::{
     },
     merkle::{
         Hash, NodeId, TlogProof, VerifierKey, leaf_hash,
-        proof::{
-            consistency_nodes, inclusion_nodes, range_nodes, verify_consistency, verify_inclusion,
-        },
+        proof::{consistency_nodes, inclusion_nodes, verify_consistency, verify_inclusion},
     },
     store::{Leaf, LeafKey, Store},
 };
@@ -227,11 +225,9 @@ impl Transparency {
             violations.add("second_tree_size", Reason::OutOfRange, description);
         }
         violations.into_result(())?;
-        let roots = [first, second].map(|size| range_nodes(0, size));
         let nodes = nodes.unwrap_or_default();
-        tree.read(&roots).await?;
         tree.read(&nodes).await?;
-        let (first_root, second_root) = (tree.fold(&roots[0])?, tree.fold(&roots[1])?);
+        let (first_root, second_root) = (tree.root_at(first).await?, tree.root_at(second).await?);
         let hashes = tree.folds(&nodes)?;
         verify_consistency(first, second, &first_root, &second_root, &hashes)
             .map_err(|_| tree.broken())?;
@@ -274,13 +270,13 @@ impl Transparency {
         leaves: Vec<Leaf>,
         size: u64,
     ) -> Result<Vec<InclusionProof>> {
-        let mut needed = vec![range_nodes(0, size)];
+        let mut needed = Vec::new();
         for leaf in &leaves {
             needed.extend(inclusion_nodes(leaf.sequence, size).ok_or_else(|| tree.broken())?);
             needed.push(vec![leaf_node(leaf.sequence)]);
         }
         tree.read(&needed).await?;
-        let root = tree.fold(&needed[0])?;
+        let root = tree.root_at(size).await?;
         let checkpoint = self.signer.sign(tree.organization, size, root)?;
         let proof = |leaf| proof(tree, leaf, size, root, checkpoint.clone());
         leaves.into_iter().map(proof).collect()

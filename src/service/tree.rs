@@ -8,7 +8,10 @@ use crate::{
         ids::OrganizationId,
         violation::{Reason, Violations},
     },
-    merkle::{Frontier, Hash, NodeId, empty_root, proof::fold},
+    merkle::{
+        Frontier, Hash, NodeId, empty_root,
+        proof::{consistency_nodes, fold, range_nodes, verify_consistency},
+    },
     store::Store,
 };
 
@@ -56,6 +59,20 @@ impl<'a> Tree<'a> {
     /// The fold of each group.
     pub fn folds(&self, groups: &[Vec<NodeId>]) -> Result<Vec<Hash>> {
         groups.iter().map(|group| self.fold(group)).collect()
+    }
+
+    /// Root of the tree when it had `size` leaves, at most as many as now. It is held against the head:
+    /// whatever was done to the rows, nothing is signed that is no part of the present tree.
+    pub async fn root_at(&mut self, size: u64) -> Result<Hash> {
+        let peaks = [range_nodes(0, size)];
+        let link = consistency_nodes(size, self.head.size()).ok_or_else(|| self.broken())?;
+        self.read(&peaks).await?;
+        self.read(&link).await?;
+        let root = self.fold(&peaks[0])?;
+        let hashes = self.folds(&link)?;
+        verify_consistency(size, self.head.size(), &root, &self.head.root(), &hashes)
+            .map_err(|_| self.broken())?;
+        Ok(root)
     }
 
     /// The asked size, or the present one; notes a violation at `field` if the tree is smaller.

@@ -41,6 +41,14 @@ impl StoreError {
         Self::Inconsistent { table, column }
     }
 
+    /// An earlier attempt may have succeeded, and this error keeps us from finding out.
+    pub(super) fn leaves_open(self) -> Self {
+        match self {
+            Self::Unavailable(_) => self,
+            other => Self::Unavailable(DbErr::Custom(other.to_string())),
+        }
+    }
+
     /// The database did not answer in time.
     pub(super) fn no_answer() -> Self {
         Self::Unavailable(DbErr::Conn(RuntimeErr::Internal("no answer in time".to_owned())))
@@ -60,11 +68,13 @@ impl StoreError {
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::WorkerCrashed => true,
-            // Too many connections, shutting down, crashed, starting up, and class 08: connection
-            // exceptions (PostgreSQL documentation, appendix A).
+            // Read-only (a standby), too many connections, shutting down, crashed, starting up, idle
+            // for too long; class 08: connection exceptions; class 28: a password that is being
+            // changed (PostgreSQL documentation, appendix A).
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                matches!(code.as_ref(), "53300" | "57P01" | "57P02" | "57P03")
+                matches!(code.as_ref(), "25006" | "53300" | "57P01" | "57P02" | "57P03" | "57P05")
                     || code.starts_with("08")
+                    || code.starts_with("28")
             }),
             _ => false,
         }
@@ -136,11 +146,13 @@ impl Kind {
         match code {
             // Serialization failure, deadlock.
             "40001" | "40P01" => Self::Conflict,
-            // Disk full, out of memory, too many connections, shutting down, starting up, timeout.
-            "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57014" => {
+            // Read-only (a standby), disk full, out of memory, too many connections, shutting down,
+            // starting up, idle for too long, timeout.
+            "25006" | "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57P05"
+            | "57014" => Self::Unavailable,
+            code if code.len() == 5 && (code.starts_with("08") || code.starts_with("28")) => {
                 Self::Unavailable
             }
-            code if code.len() == 5 && code.starts_with("08") => Self::Unavailable,
             // Another SQLSTATE: many are five digits, which no code of SQLite has.
             code if code.len() == 5 => Self::Unexpected,
             code => match code.parse::<u32>().map(|code| code & 0xff) {

@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use super::{
     Result, Store,
-    entity::{event, log_head, log_tile},
+    entity::{checkpoint, event, log_head, log_tile},
     to_column,
 };
 use crate::{
@@ -45,10 +45,14 @@ impl Store {
         let head = log_head::scoped(organization).lock_exclusive().one(&transaction).await?;
         // Another replica may have built it meanwhile.
         let Some(head) = head.filter(|head| head.frontier.is_empty()) else { return Ok(()) };
-        log_tile::Entity::delete_many()
-            .filter(log_tile::Column::OrganizationId.eq(organization.as_str()))
-            .exec(&transaction)
-            .await?;
+        // A log that had a tree and has lost its frontier was tampered with. Building it a tree of what
+        // is there now would cover that up.
+        let tile = log_tile::scoped(organization).one(&transaction).await?;
+        let signed = checkpoint::scoped(organization).one(&transaction).await?;
+        if tile.is_some() || signed.is_some() {
+            error!(%organization, "the frontier of a log is gone; run `audit-logs verify database`");
+            return Ok(());
+        }
         let mut tree = Rebuild::default();
         while to_column(tree.frontier().size()) < head.size {
             if !grow(&transaction, organization, &mut tree, head.size).await? {

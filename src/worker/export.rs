@@ -15,11 +15,9 @@ use crate::{
         export::{Export, ExportFormat, ExportProgress, ExportState},
     },
     export::{csv::CsvError, files::ExportFiles, manifest::Manifest},
-    merkle::{
-        empty_root,
-        proof::{fold, range_nodes},
+    service::{
+        error::Error as ServiceError, exports::ExportUpdates, signer::CheckpointSigner, tree::Tree,
     },
-    service::{exports::ExportUpdates, signer::CheckpointSigner},
     store::{Store, StoreError},
 };
 
@@ -209,14 +207,13 @@ impl ExportWorker {
     /// The signed checkpoint of the tree that the export is taken from.
     async fn checkpoint(&self, export: &Export) -> Result<String, Failure> {
         let Export { organization_id, tree_size, .. } = export;
-        let nodes = range_nodes(0, *tree_size);
-        let root = if nodes.is_empty() {
-            None
-        } else {
-            fold(&self.store.tree_nodes(organization_id, *tree_size, &nodes).await?)
+        let root =
+            async { Tree::of(&self.store, organization_id).await?.root_at(*tree_size).await };
+        let root = match root.await {
+            Err(ServiceError::Store(error)) => return Err(error.into()),
+            root => root,
         };
-        let root = root.unwrap_or_else(empty_root);
-        let signed = self.signer.sign(organization_id, *tree_size, root);
+        let signed = root.and_then(|root| self.signer.sign(organization_id, *tree_size, root));
         signed.map_err(|error| Failure::Checkpoint(error.to_string()))
     }
 }

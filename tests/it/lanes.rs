@@ -23,6 +23,7 @@ on_every_engine!(
     a_log_that_cannot_be_written_does_not_fail_the_others,
     callers_that_go_away_disturb_nobody,
     events_of_one_caller_keep_their_order_in_every_log,
+    a_head_that_is_another_of_the_same_size_is_noticed,
 );
 
 /// Nothing can be written as long as this lives.
@@ -181,4 +182,24 @@ async fn events_of_one_caller_keep_their_order_in_every_log(engine: Engine) {
             assert_eq!(created.sequence, u64::try_from(number / 20).unwrap());
         }
     }
+}
+
+/// As after a restore, when another replica has written as many events again. The lane must build on
+/// the tree that is there, not on the one that it remembers.
+async fn a_head_that_is_another_of_the_same_size_is_noticed(engine: Engine) {
+    let (server, mut client) = server_with_schema(engine).await;
+    for _ in 0..2 {
+        client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    }
+    let other = "ab".repeat(32);
+    let other = match engine {
+        Engine::Sqlite => format!("x'{other}'"),
+        Engine::Postgres => format!("'\\x{other}'::bytea"),
+    };
+    server.execute(&format!("UPDATE log_heads SET frontier = {other}")).await;
+    let created = client.create_event(create_event("acme", "doc.read")).await.unwrap().into_inner();
+    assert_eq!(created.sequence, 2);
+    let (frontier, _) = server.query_bytes("SELECT frontier, frontier FROM log_heads").await;
+    assert_eq!(frontier[..32], [0xab; 32]);
+    assert_eq!(frontier[32..], created.leaf_hash);
 }

@@ -133,7 +133,8 @@ impl Batch {
     /// Takes the second half of the callers, and their events, out of the batch.
     fn split(&mut self) -> Self {
         let callers = self.callers.split_off(self.callers.len() / 2);
-        let first = self.callers.iter().map(|caller| caller.events).sum();
+        let first: usize = self.callers.iter().map(|caller| caller.events).sum();
+        let first = first.min(self.events.len());
         Self { events: self.events.split_off(first), callers }
     }
 

@@ -120,7 +120,7 @@ impl Lanes {
         let queue = &self.queues[self.lane_of(&first.organization_id)];
         let (reply, answer) = oneshot::channel();
         queue.push(Submission { events, reply })?;
-        // The lane answers everything it takes; if it is gone, it took nothing.
+        // The lane answers everything that it takes, unless it is cut short at the end of a shutdown.
         let gone = |_| Err(Refused { error: LaneError::Stopping, events: Vec::new() });
         answer.await.unwrap_or_else(gone)
     }

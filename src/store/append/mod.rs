@@ -152,9 +152,9 @@ impl LogWriter {
     }
 
     /// Puts events at the end of their logs, in the order given, and returns where they are, in the
-    /// same order. One transaction: all or none. Locks the heads of the logs in the order of their
-    /// organizations' ids, drops duplicates, assigns sequences without gaps, grows the trees, inserts
-    /// all rows, moves the heads. When it returns, the events are durable.
+    /// same order. One transaction: all or none. Drops duplicates, assigns sequences without gaps,
+    /// grows the trees, inserts all rows, moves the heads, which nobody else moves meanwhile. When it
+    /// returns, the events are durable.
     ///
     /// Conflicts with other transactions are tried again. When the connection is lost, the batch is
     /// tried again on a new one for as long as `patience`, with growing pauses; events that the lost
@@ -177,6 +177,7 @@ impl LogWriter {
             };
             match attempt {
                 Ok(written) => return Ok(written),
+                Err(Failure::Refused(error)) if lost_before => return Err(error.leaves_open()),
                 Err(Failure::Refused(error)) => return Err(error),
                 Err(Failure::Conflict(error)) => {
                     conflicts += 1;

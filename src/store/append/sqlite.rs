@@ -67,7 +67,8 @@ impl Writer {
             let sound = result.is_ok() || connection.is_autocommit();
             (sound.then_some(connection), batch, result)
         });
-        let broken = |_| StoreError::inconsistent("lane", "thread");
+        // The thread panicked; whether before or after its commit is open.
+        let broken = |_| StoreError::no_answer();
         let (connection, batch, result) = work.await.map_err(broken)?;
         self.connection = connection;
         *events = batch;

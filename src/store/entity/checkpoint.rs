@@ -1,6 +1,8 @@
 //! Table `checkpoints`.
 
-use sea_orm::entity::prelude::*;
+use sea_orm::{QueryFilter, Select, entity::prelude::*};
+
+use crate::domain::ids::OrganizationId;
 
 /// The last checkpoint of a log in one minute.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,3 +23,8 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The rows of one organization. Every query of one log starts here.
+pub fn scoped(organization: &OrganizationId) -> Select<Entity> {
+    Entity::find().filter(Column::OrganizationId.eq(organization.as_str()))
+}

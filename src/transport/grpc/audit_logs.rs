@@ -50,11 +50,12 @@ impl AuditLogs for AuditLogsService {
         let request = request.into_inner();
         let batch = request.requests.into_iter().map(convert::new_event).collect();
         let results = self.services.events.create_batch(&caller, batch, request.atomic).await?;
-        let mut statuses = ItemStatuses::default();
+        let (mut created, mut statuses) =
+            (convert::BatchedEvents::default(), ItemStatuses::default());
         let results = results.into_iter().map(|result| {
             use batch_create_events_result::Result::{Created, Error};
             let result = match result {
-                Ok(recorded) => Created(convert::created_event(recorded)),
+                Ok(recorded) => Created(created.created(recorded)),
                 Err(error) => Error(statuses.of(error)),
             };
             v1::BatchCreateEventsResult { result: Some(result) }

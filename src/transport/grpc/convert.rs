@@ -74,6 +74,28 @@ pub fn created_event(recorded: Recorded) -> v1::CreateEventResponse {
 }
 
 /// An event that was erased has neither salt nor canonical bytes.
+/// Most bytes of the receipts in the answer to one batch. A client receives 4 MiB by default, and must
+/// be able to read which of its events were stored.
+const BATCH_RECEIPTS_BYTES: usize = 2 * 1_024 * 1_024;
+
+/// Makes the results of the items of one batch, with receipts as long as there is room for them.
+#[derive(Debug, Default)]
+pub struct BatchedEvents {
+    receipts_bytes: usize,
+}
+
+impl BatchedEvents {
+    /// The result of one item.
+    pub fn created(&mut self, recorded: Recorded) -> v1::CreateEventResponse {
+        let mut created = created_event(recorded);
+        self.receipts_bytes += created.receipt.as_ref().map_or(0, prost::Message::encoded_len);
+        if self.receipts_bytes > BATCH_RECEIPTS_BYTES {
+            created.receipt = None;
+        }
+        created
+    }
+}
+
 pub fn receipt(receipt: Receipt) -> v1::Receipt {
     let data = receipt.data.map(|data| (data.salt.to_vec(), data.canonical_event));
     let (salt, canonical_event) = data.unwrap_or_default();

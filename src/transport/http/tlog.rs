@@ -15,7 +15,8 @@ use crate::{
     service::{error::Error, transparency::Transparency},
 };
 
-/// What a tile holds never changes. It is one tenant's, so no shared cache may keep it.
+/// The hashes of a tile never change. They are one tenant's, so no shared cache may keep them. Entries
+/// are events, which may be erased one day: no cache keeps those.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
 /// The signed head of a log.
@@ -35,7 +36,8 @@ pub async fn tile(
     Path((organization, path)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let bytes = transparency.tile(&caller, &organization, &path).await?;
-    Ok(content("application/octet-stream", FOR_EVER, bytes))
+    let caching = if path.starts_with("entries/") { "no-store" } else { FOR_EVER };
+    Ok(content("application/octet-stream", caching, bytes))
 }
 
 fn content(kind: &'static str, caching: &'static str, body: impl IntoResponse) -> Response {

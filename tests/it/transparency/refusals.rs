@@ -13,6 +13,7 @@ on_every_engine!(
     what_is_beyond_the_log_is_out_of_range,
     an_event_must_be_named_and_exist,
     rows_that_contradict_each_other_are_not_proven,
+    an_altered_past_is_not_signed,
 );
 
 fn inclusion(event: Option<Event>, tree_size: Option<u64>) -> GetInclusionProofRequest {
@@ -107,4 +108,25 @@ async fn rows_that_contradict_each_other_are_not_proven(engine: Engine) {
     refused(by_sequence("acme", 8, None)).await;
     server.execute("DELETE FROM log_tiles").await;
     refused(by_sequence("acme", 8, None)).await;
+}
+
+/// At a size below the head, the altered rows agree with each other; the head tells on them.
+async fn an_altered_past_is_not_signed(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    grow(&server, "acme", 300).await;
+    let (mut hashes, _) = server.query_bytes("SELECT hashes, root FROM log_tiles").await;
+    hashes[5 * 32] ^= 1;
+    let altered = match engine {
+        Engine::Sqlite => format!("x'{}'", hex::encode(hashes)),
+        Engine::Postgres => format!("'\\x{}'::bytea", hex::encode(hashes)),
+    };
+    server.execute(&format!("UPDATE log_tiles SET hashes = {altered}")).await;
+    let mut log = log(&server).await;
+    for size in [6, 200, 255, 256, 299, 300] {
+        let request = by_sequence("acme", 4, Some(size));
+        let status = log.get_inclusion_proof(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{size}");
+        let status = log.get_consistency_proof(consistency(5, Some(size))).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{size}");
+    }
 }

@@ -91,7 +91,12 @@ impl Writer {
                 for event in events {
                     self.heads.remove(&event.organization_id);
                 }
-                if matches!(failure, Failure::Lost(_)) {
+                // What is about the batch leaves the connection sound; after anything else, such as
+                // a server that turned out to be a standby, another one may do better.
+                if !matches!(
+                    failure,
+                    Failure::Conflict(_) | Failure::Refused(StoreError::Inconsistent { .. })
+                ) {
                     self.connection = None;
                 }
             }
@@ -116,7 +121,7 @@ impl Writer {
                 None => self.careful = CAREFUL_BATCHES,
             }
         }
-        locked(connection, events, times, lost_before).await
+        locked(connection, &self.heads, events, times, lost_before).await
     }
 
     fn remember(&mut self, written: &Written) {
@@ -180,12 +185,13 @@ fn is_out_of_date(error: &sqlx::Error) -> bool {
 /// Writes the batch in a transaction that locks the heads first.
 async fn locked(
     connection: &mut PgConnection,
+    remembered: &HashMap<OrganizationId, Frontier>,
     events: &[PreparedEvent],
     times: BatchTimes,
     lost_before: bool,
 ) -> Result<Written> {
     let mut transaction = connection.begin().await?;
-    match write_locked(&mut transaction, events, times, lost_before).await {
+    match write_locked(&mut transaction, remembered, events, times, lost_before).await {
         Ok(written) => {
             transaction.commit().await?;
             Ok(written)
@@ -201,15 +207,30 @@ async fn locked(
 
 async fn write_locked(
     connection: &mut PgConnection,
+    remembered: &HashMap<OrganizationId, Frontier>,
     events: &[PreparedEvent],
     times: BatchTimes,
     lost_before: bool,
 ) -> Result<Written> {
     let heads = lock_heads(connection, &organizations(events)).await?;
+    report_lost_events(remembered, &heads);
     // Read after the locks: what others stored before is seen, and nothing can be added any more.
     let keys = known_keys(connection, events, times.keys_since).await?;
     let ids = if lost_before { known_ids(connection, events).await? } else { Known::new() };
     let plan = Plan::new(events, Beforehand { heads, keys, ids })?;
     write(connection, &plan, times).await?;
     Ok(Written { appended: plan.appended, trees: plan.trees })
+}
+
+/// A log never shrinks. If it did, the database was set back, and somebody must be told.
+fn report_lost_events(remembered: &HashMap<OrganizationId, Frontier>, heads: &Heads) {
+    for (organization, head) in heads {
+        let before = remembered.get(organization).map_or(0, Frontier::size);
+        if before > head.size() {
+            tracing::error!(
+                %organization, before, now = head.size(),
+                "the log has fewer events than were acknowledged: the database was set back"
+            );
+        }
+    }
 }

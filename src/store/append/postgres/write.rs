@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Inserts the events, their keys and tiles, and moves the heads, in one statement. The statement
-/// fails, and changes nothing, if a head is not where the plan saw it, or a key that counts is there.
+/// fails, and changes nothing, if a head is not what the plan saw, or a key that counts is there. The
+/// size alone would not do: a database that was set back and written to again may have it by chance.
 const WRITE: &str = "\
     WITH new_events AS ( \
         INSERT INTO events (organization_id, sequence, id, action, version, occurred_at, created_at, \
@@ -35,12 +36,13 @@ const WRITE: &str = "\
         SELECT * FROM UNNEST($20::text[], $21::bigint[], $22::bigint[], $23::bytea[], $24::bytea[])), \
     moved AS ( \
         UPDATE log_heads AS head SET size = after.size, frontier = after.frontier, updated_at = $15 \
-        FROM UNNEST($25::text[], $26::bigint[], $27::bigint[], $28::bytea[]) \
-            AS after (organization_id, was, size, frontier) \
-        WHERE head.organization_id = after.organization_id AND head.size = after.was \
+        FROM UNNEST($25::text[], $26::bigint[], $27::bytea[], $28::bigint[], $29::bytea[]) \
+            AS after (organization_id, size_before, frontier_before, size, frontier) \
+        WHERE head.organization_id = after.organization_id \
+            AND head.size = after.size_before AND head.frontier = after.frontier_before \
         RETURNING 1) \
-    SELECT 1 / ((SELECT count(*) FROM moved) = $29 \
-        AND (SELECT count(*) FROM new_keys) = $30)::int";
+    SELECT 1 / ((SELECT count(*) FROM moved) = $30 \
+        AND (SELECT count(*) FROM new_keys) = $31)::int";
 
 pub async fn write(
     connection: &mut PgConnection,
@@ -89,6 +91,7 @@ pub async fn write(
         .bind(full.iter().map(|row| row.root.as_slice()).collect::<Vec<_>>())
         .bind(trees.keys().map(OrganizationId::as_str).collect::<Vec<_>>())
         .bind(trees.values().map(|tree| to_column(tree.before().size())).collect::<Vec<_>>())
+        .bind(trees.values().map(|tree| tree.before().to_bytes()).collect::<Vec<_>>())
         .bind(trees.values().map(|tree| to_column(tree.after().size())).collect::<Vec<_>>())
         .bind(trees.values().map(|tree| tree.after().to_bytes()).collect::<Vec<_>>())
         .bind(count(trees.len()))

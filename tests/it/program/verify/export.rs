@@ -193,9 +193,9 @@ async fn a_manifest_that_was_altered_is_found() {
         ("organization_id", json!("hooli"), "log"),
     ];
     for (member, value, named) in changes {
-        let mut changed = kept.clone();
-        changed[member] = value;
-        program.write("some.manifest.json", changed.to_string());
+        let mut altered = kept.clone();
+        altered[member] = value;
+        program.write("some.manifest.json", altered.to_string());
         let outcome = verify(&program, &["some"]).await;
         assert_eq!(outcome.code, Some(1), "{member}: {outcome:?}");
         assert!(outcome.stdout.contains(named), "{member}: {outcome:?}");
@@ -205,13 +205,13 @@ async fn a_manifest_that_was_altered_is_found() {
     assert!(outcome.stdout.contains("of the organization acme"), "{outcome:?}");
     // A checkpoint that somebody else signed, of a tree that fits.
     let stranger = SigningKey::from_seed([7; 32]);
-    let mut changed = manifest(&program, "all");
-    let note = changed["checkpoint"].as_str().unwrap();
+    let mut altered = manifest(&program, "all");
+    let note = altered["checkpoint"].as_str().unwrap();
     let text = note.split("\n\n").next().unwrap().to_owned() + "\n";
     let checkpoint = Checkpoint::parse(&text).unwrap();
     program.write("theirs", note);
-    changed["checkpoint"] = json!(checkpoint.sign(&stranger).unwrap());
-    program.write("all.manifest.json", changed.to_string());
+    altered["checkpoint"] = json!(checkpoint.sign(&stranger).unwrap());
+    program.write("all.manifest.json", altered.to_string());
     let outcome = verify(&program, &["all"]).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.contains("not signed by a trusted key"), "{outcome:?}");
