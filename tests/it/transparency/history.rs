@@ -100,13 +100,14 @@ async fn a_head_that_was_tampered_with_does_not_stop_the_others(engine: Engine) 
     for organization in ["a", "b", "c"] {
         grow(&server, organization, 1).await;
     }
-    server.execute("UPDATE log_heads SET size = 2 WHERE organization_id = 'a'").await;
     server.execute("UPDATE log_heads SET size = -1 WHERE organization_id = 'b'").await;
     // Two peaks are needed for three leaves.
     server.execute("UPDATE log_heads SET size = 3 WHERE organization_id = 'a'").await;
     keeper.round(ALWAYS).await.unwrap();
     assert_eq!(sizes(&server, "c").await, [1]);
-    assert_eq!(server.count("checkpoints").await, 1);
+    // The server's own keeper may have signed what was there before.
+    assert!(!sizes(&server, "a").await.contains(&3));
+    assert!(!sizes(&server, "b").await.contains(&-1));
 }
 
 async fn logs_are_read_in_steps(engine: Engine) {
