@@ -6,7 +6,7 @@
 //! from anywhere. [`worker`] stands beside the transports; [`export`] encodes and keeps files.
 //! [`verify`] checks what was recorded against the Merkle trees.
 //! [`app`] puts it all together; [`cli`] is the command line, [`client`], [`demo`] and
-//! [`bench`] its other side.
+//! [`mod@bench`] its other side.
 
 pub mod app;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! Logs as standard tools read them: C2SP tlog-tiles (https://c2sp.org/tlog-tiles).
+//! Logs as standard tools read them: C2SP tlog-tiles (<https://c2sp.org/tlog-tiles>).
 
 use super::{
     error::{Error, Result},

@@ -13,12 +13,12 @@ mod events;
 mod exports;
 mod idempotency;
 mod leaves;
+mod missing_trees;
 mod organizations;
 mod paging;
 mod read;
 mod signing_keys;
 mod tree;
-mod trees;
 mod verify;
 
 use sea_orm::{
