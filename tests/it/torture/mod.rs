@@ -26,6 +26,8 @@ use crate::{program::process::Program, support::schema_for};
 
 /// Disasters per scenario where nothing else is said: few enough for every run of the suite.
 const ROUNDS: u64 = 2;
+/// Up to so many, the trees are verified after each.
+const OFTEN: u64 = 10;
 
 fn number(variable: &str) -> Option<u64> {
     let value = env::var(variable).ok()?;
@@ -77,12 +79,16 @@ impl Torture {
     async fn check(&mut self, client: &AuditLogs) {
         load::settle(&self.ledger, &self.fleet, &mut self.random).await;
         self.look(client).await;
+        // Every tree anew: in a long run now and then, for it takes longer with every round. The end
+        // does it in any case.
+        if rounds() <= OFTEN || self.random.random_ratio(1, 10) {
+            self.program.run(&["verify", "database"]).await.expect_success();
+        }
     }
 
     /// All that must hold whenever nobody writes.
     async fn look(&self, client: &AuditLogs) {
         self.ledger.check(client, self.program.database_url()).await;
-        self.program.run(&["verify", "database"]).await.expect_success();
     }
 
     /// At the very end: everything, each log from its start.
