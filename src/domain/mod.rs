@@ -16,6 +16,7 @@ pub mod json_schema;
 pub mod limits;
 pub mod organization;
 pub mod page;
+pub mod retention;
 pub mod schema_check;
 pub mod timestamp;
 pub mod violation;
