@@ -2,6 +2,7 @@
 
 use super::{
     ids::{OrganizationCursor, OrganizationId},
+    retention::RetentionState,
     timestamp::Timestamp,
 };
 
@@ -39,6 +40,8 @@ pub struct AuditLogConfiguration {
     pub retention_days: u32,
     /// Whether its environment has an action, so that events can be taken.
     pub active: bool,
+    /// What retention did to its log, and whether it is held.
+    pub retention: RetentionState,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod events;
 mod exports;
 mod idempotency;
 mod leaves;
+mod legal_holds;
 mod missing_trees;
 mod organizations;
 mod paging;
@@ -34,6 +35,7 @@ pub use self::{
     dialect::Engine,
     error::StoreError,
     leaves::{Leaf, LeafData, LeafKey},
+    legal_holds::Deletion,
     organizations::Owner,
     read::{ExportRow, ProvableRow},
     signing_keys::RegisteredKey,

@@ -30,6 +30,8 @@ const fn codes(code: Code) -> (GrpcCode, StatusCode) {
         Code::PermissionDenied => (GrpcCode::PermissionDenied, StatusCode::FORBIDDEN),
         Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
         Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::CONFLICT),
+        // 403: clients of WorkOS take 409 for a repetition (fact sheet, section 5).
+        Code::FailedPrecondition => (GrpcCode::FailedPrecondition, StatusCode::FORBIDDEN),
         Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
