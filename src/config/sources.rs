@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 21] = [
+const KEYS: [(&str, Form); 22] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -48,6 +48,7 @@ const KEYS: [(&str, Form); 21] = [
     ("exports.csv_formula_guard", Form::Boolean),
     ("exports.retention_days", Form::Number),
     ("retention.default_days", Form::Number),
+    ("retention.sweep_interval_seconds", Form::Number),
     ("config", Form::Text),
 ];
 /// Variables that the client commands read.
@@ -340,6 +341,7 @@ mod tests {
             "false",
             "3",
             "30",
+            "20",
         ];
         let keys = KEYS.iter().filter(|(key, _)| *key != "config");
         let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
@@ -351,6 +353,7 @@ mod tests {
         assert!(settings.events.strict_targets && !settings.exports.csv_formula_guard);
         assert_eq!(settings.idempotency.window_seconds, 60);
         assert_eq!((settings.exports.retention_days, settings.retention.default_days), (3, 30));
+        assert_eq!(settings.retention.sweep_interval_seconds, 20);
         assert_eq!(settings.database_url(), "postgres://h/d");
     }
 

@@ -1,11 +1,14 @@
 //! Reading events back, one or a page.
 
-use sea_orm::{ColumnTrait, Condition, QueryFilter, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ExprTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, SimpleExpr},
+};
 
 use super::{
     Engine, Result, Store, StoreError,
     append::{fixed, separated},
-    entity::{event, log_head},
+    entity::{event, log_head, log_retention},
     from_column,
     paging::read_page,
     to_column,
@@ -14,7 +17,7 @@ use crate::domain::{
     caller::Tenant,
     event::{EventRecord, LoggedEvent},
     filter::{EventFilter, EventRange},
-    ids::EventId,
+    ids::{EventId, OrganizationId},
     page::{Page, PageRequest},
 };
 
@@ -27,7 +30,7 @@ impl Store {
 
     /// The event with that id.
     pub async fn get_event(&self, tenant: &Tenant, id: &EventId) -> Result<Option<EventRecord>> {
-        let query = event::scoped(&tenant.organization).filter(event::Column::Id.eq(id.as_str()));
+        let query = present(&tenant.organization).filter(event::Column::Id.eq(id.as_str()));
         query.one(self.reader()).await?.map(record).transpose()
     }
 
@@ -39,8 +42,7 @@ impl Store {
         range: &EventRange,
         request: &PageRequest<u64>,
     ) -> Result<Page<EventRecord>> {
-        let query =
-            event::scoped(&tenant.organization).filter(matching(self.engine, filter, range));
+        let query = selection(tenant, matching(self.engine, filter, range));
         let request = request.clone().map_cursor(|at| Ok::<_, StoreError>(to_column(at)))?;
         let size = |row: &event::Model| row.payload.len();
         let page =
@@ -83,5 +85,16 @@ fn record(row: event::Model) -> Result<EventRecord> {
 
 /// The rows of one log, narrowed.
 pub(super) fn selection(tenant: &Tenant, condition: Condition) -> Select<event::Entity> {
-    event::scoped(&tenant.organization).filter(condition)
+    present(&tenant.organization).filter(condition)
+}
+
+/// The rows of one log that are events: not those of erased ones, of which only the leaf hash is left.
+pub(super) fn present(organization: &OrganizationId) -> Select<event::Entity> {
+    // Of no row, too, an aggregate is one row.
+    let below = log_retention::scoped(organization)
+        .select_only()
+        .expr(Expr::cust("COALESCE(MAX(erased_below), 0)"))
+        .into_query();
+    let below = SimpleExpr::SubQuery(None, Box::new(below.into()));
+    event::scoped(organization).filter(Expr::col(event::Column::Sequence).gte(below))
 }

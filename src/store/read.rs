@@ -101,8 +101,7 @@ impl Store {
     pub async fn read_provable_rows(&self, export: &Export, from: u64) -> Result<Vec<ProvableRow>> {
         use event::Column::{LeafHash, Payload, Salt, Sequence};
         let condition = matching(self.engine, &export.filter, &range(export))
-            .add(Sequence.gte(to_column(from)))
-            .add(Payload.ne(Vec::<u8>::new()));
+            .add(Sequence.gte(to_column(from)));
         let mut rows = selection(&tenant(export), condition)
             .select_only()
             .columns([Sequence, Payload, Salt, LeafHash])
