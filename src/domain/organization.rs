@@ -1,7 +1,11 @@
 //! Organizations and how long their events are kept.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use super::{
-    ids::{OrganizationCursor, OrganizationId},
+    ids::{OrganizationCursor, OrganizationDomainId, OrganizationId},
     timestamp::Timestamp,
 };
 
@@ -14,12 +18,54 @@ pub struct Organization {
     pub cursor: OrganizationCursor,
     /// Display name.
     pub name: String,
+    /// The caller's own name for it, unique among the organizations of its environment that were not
+    /// deleted.
+    pub external_id: Option<String>,
+    /// What the caller keeps beside it.
+    pub metadata: OrganizationMetadata,
+    /// Its domains, in the caller's order, each once.
+    pub domains: Vec<OrganizationDomain>,
     /// For how many days events are kept; `None` for the service's default.
     pub retention_days: Option<u32>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a caller keeps beside an organization: texts by key, none of them empty.
+pub type OrganizationMetadata = BTreeMap<String, String>;
+
+/// A domain of an organization. It is kept and given back; nothing is derived from it, and it is not
+/// verified here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganizationDomain {
+    /// Id.
+    pub id: OrganizationDomainId,
+    /// The name, in lower case.
+    pub domain: String,
+    /// Whether the organization owns it.
+    pub state: DomainState,
+}
+
+/// What the caller says of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// Whether the organization owns it is open.
+    Pending,
+    /// The organization owns it.
+    Verified,
+}
+
+impl DomainState {
+    /// The name, as WorkOS has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Verified => "verified",
+        }
+    }
 }
 
 /// Whether a retention period can be set: months of 30 days up to 11, or years of 365 days up to 10

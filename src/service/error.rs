@@ -49,11 +49,13 @@ pub enum Error {
         id: String,
     },
     /// The id is taken.
-    #[error("{kind} exists already: '{id}'")]
+    #[error("{kind} with that {field} exists already: '{id}'")]
     AlreadyExists {
         /// What kind of thing.
         kind: Kind,
-        /// Its id.
+        /// Path of the field that has the id.
+        field: &'static str,
+        /// The id.
         id: String,
     },
     /// The log has no such tile, or it cannot be served.

@@ -29,7 +29,8 @@ const fn codes(code: Code) -> (GrpcCode, StatusCode) {
         Code::Unauthenticated => (GrpcCode::Unauthenticated, StatusCode::UNAUTHORIZED),
         Code::PermissionDenied => (GrpcCode::PermissionDenied, StatusCode::FORBIDDEN),
         Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
-        Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::CONFLICT),
+        // Not 409: some clients take that for a call to repeat.
+        Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::UNPROCESSABLE_ENTITY),
         Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
@@ -74,6 +75,9 @@ fn details(error: &Error) -> ErrorDetails {
         Error::NotFound { field, .. } => {
             metadata.insert("field".to_owned(), field.to_string());
         }
+        Error::AlreadyExists { field, .. } => {
+            metadata.insert("field".to_owned(), (*field).to_owned());
+        }
         Error::ScopeMissing(scope) => {
             metadata.insert("scope".to_owned(), scope.to_string());
         }
@@ -89,7 +93,7 @@ fn details(error: &Error) -> ErrorDetails {
         details.set_bad_request(error.violations().iter().map(violation).collect::<Vec<_>>());
     }
     match error {
-        Error::NotFound { kind, id, .. } | Error::AlreadyExists { kind, id } => {
+        Error::NotFound { kind, id, .. } | Error::AlreadyExists { kind, id, .. } => {
             details.set_resource_info(kind.as_str(), id, "", message(error));
         }
         _ => {}
