@@ -1,14 +1,14 @@
 //! A database that comes late, goes away and comes back: health tells, calls are refused in a way
 //! that says to come again, and no restart is needed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use audit_logs::{
     app::{App, Migration},
     client::{AuditLogs, Client},
     domain::clock::SystemClock,
 };
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
@@ -55,7 +55,7 @@ impl Running {
 
     /// How many events are stored, asked past the proxy.
     async fn size_of_log(&self) -> u64 {
-        let mut connection = sqlx::PgConnection::connect(&self.database_url).await.unwrap();
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
             .fetch_one(&mut connection)
             .await
@@ -167,8 +167,7 @@ async fn an_event_whose_commit_was_not_heard_of_is_found_again() {
         })
         .await;
         proxy.set(Line::Cut);
-        // So that every connection sees it.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("every connection is cut", async || proxy.is_idle().then_some(())).await;
         proxy.set(Line::Open);
         let created = call.await.unwrap().unwrap().into_inner();
         assert_eq!((created.sequence, created.duplicate), (expected * 2 - 1, false));
