@@ -14,11 +14,12 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Engine, Refusal, TestServer, create_event, on_every_engine, schema_for, until,
+    Engine, Refusal, TestServer, create_event, on_every_engine, schema_for, until, with_text,
 };
 
 on_every_engine!(
     a_full_queue_refuses_at_once_and_loses_nothing,
+    a_queue_that_is_full_of_bytes_refuses_too,
     a_log_that_cannot_be_written_does_not_fail_the_others,
     callers_that_go_away_disturb_nobody,
     events_of_one_caller_keep_their_order_in_every_log,
@@ -128,6 +129,23 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing(engine: Engine) {
     assert_eq!(server.count("events").await, 1_001);
     // There is room again.
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
+}
+
+async fn a_queue_that_is_full_of_bytes_refuses_too(engine: Engine) {
+    const KIBIBYTES: u64 = 64;
+    let (server, mut client) = server_with(engine, |lanes| lanes.queue_bytes = 64 * 1_024).await;
+    let request = || with_text(create_event("acme", "doc.read"), 3_000);
+    client.create_event(request()).await.unwrap();
+    // An event takes twice its canonical form, in whole KiB.
+    let bytes = server.query_integers("SELECT CAST(LENGTH(payload) AS BIGINT) FROM events").await;
+    let fit = KIBIBYTES / (u64::try_from(bytes[0]).unwrap() * 2).div_ceil(1_024);
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> = (0..fit + 5).map(|_| send(&client, request())).collect();
+    until_refused(&calls, 5).await;
+    blockade.end().await;
+    assert_eq!(stored(calls).await, (1..=fit).collect::<Vec<_>>());
+    // There is room again.
+    client.create_event(request()).await.unwrap();
 }
 
 async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
