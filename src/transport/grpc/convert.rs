@@ -74,7 +74,6 @@ pub fn created_event(recorded: Recorded) -> v1::CreateEventResponse {
     }
 }
 
-/// An event that was erased has neither salt nor canonical bytes.
 /// Most bytes of the receipts in the answer to one batch. A client receives 4 MiB by default, and must
 /// be able to read which of its events were stored.
 const BATCH_RECEIPTS_BYTES: usize = 2 * 1_024 * 1_024;
@@ -97,6 +96,7 @@ impl BatchedEvents {
     }
 }
 
+/// An event that was erased has neither salt nor canonical bytes.
 pub fn receipt(receipt: Receipt) -> v1::Receipt {
     let data = receipt.data.map(|data| (data.salt.to_vec(), data.canonical_event));
     let (salt, canonical_event) = data.unwrap_or_default();
