@@ -76,6 +76,19 @@ pub fn is_retention_period(days: u32) -> bool {
     months || years
 }
 
+/// The days of a retention period by its name: `1_MONTH`, `2_MONTHS` to `11_MONTHS`, `1_YEAR`,
+/// `2_YEARS` to `10_YEARS` (WorkOS, audit-log retention). `None` if there is no such period.
+pub fn days_of_period(name: &str) -> Option<u32> {
+    let (count, unit) = name.split_once('_')?;
+    let is_plain = !count.starts_with(['0', '+']);
+    let count = count.parse().ok().filter(|_| is_plain)?;
+    match (count, unit) {
+        (1, "MONTH") | (2..=11, "MONTHS") => Some(count * 30),
+        (1, "YEAR") | (2..=10, "YEARS") => Some(count * 365),
+        _ => None,
+    }
+}
+
 /// How an organization's audit trail is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLogConfiguration {
@@ -90,6 +103,20 @@ pub struct AuditLogConfiguration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_named_period_is_on_the_grid() {
+        let months = (2..=11).map(|months| (format!("{months}_MONTHS"), months * 30));
+        let years = (2..=10).map(|years| (format!("{years}_YEARS"), years * 365));
+        let singular = [("1_MONTH".to_owned(), 30), ("1_YEAR".to_owned(), 365)];
+        for (name, days) in months.chain(years).chain(singular) {
+            assert_eq!(days_of_period(&name), Some(days), "{name}");
+            assert!(is_retention_period(days));
+        }
+        for bad in ["", "1", "1_MONTHS", "12_MONTHS", "0_YEARS", "11_YEARS", "01_MONTH", "+2_YEARS"] {
+            assert_eq!(days_of_period(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn retention_grid() {

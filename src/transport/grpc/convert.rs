@@ -15,6 +15,7 @@ use crate::{
         event_draft::{ContextDraft, EventDraft, PartyDraft},
         export::{Export, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
+        idempotency::Idempotency,
         organization::AuditLogConfiguration,
         page::{Order, Page, PageDraft},
     },
@@ -30,7 +31,7 @@ pub fn new_event(request: v1::CreateEventRequest) -> NewEvent {
     NewEvent {
         organization_id: request.organization_id,
         event: request.event.map(event_draft),
-        idempotency_key: request.idempotency_key,
+        idempotency: Idempotency::by_key(request.idempotency_key),
         receipt: request.receipt,
     }
 }
