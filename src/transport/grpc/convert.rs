@@ -1,5 +1,7 @@
 //! Between the messages of the contract and the words of the domain.
 
+pub mod organizations;
+
 use super::values::{
     from_proto_struct, from_proto_time, to_present_struct, to_proto_struct, to_proto_time,
 };
@@ -14,7 +16,7 @@ use crate::{
         export::{Export, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
         idempotency::Idempotency,
-        organization::{AuditLogConfiguration, Organization},
+        organization::AuditLogConfiguration,
         page::{Order, Page, PageDraft},
     },
     proto::v1,
@@ -240,15 +242,6 @@ const fn export_state(state: ExportState) -> v1::ExportState {
         ExportState::Ready => v1::ExportState::Ready,
         ExportState::Error => v1::ExportState::Error,
         ExportState::Expired => v1::ExportState::Expired,
-    }
-}
-
-pub fn organization(organization: Organization) -> v1::Organization {
-    v1::Organization {
-        id: organization.id.to_string(),
-        name: organization.name,
-        created_at: Some(to_proto_time(organization.created_at)),
-        updated_at: Some(to_proto_time(organization.updated_at)),
     }
 }
 
