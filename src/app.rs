@@ -24,7 +24,10 @@ use crate::{
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
     tls,
-    transport::router::{Readiness, routes},
+    transport::{
+        rest::RestRules,
+        router::{Readiness, TransportRules, routes},
+    },
     worker::checkpoints::CheckpointKeeper,
 };
 
@@ -61,7 +64,6 @@ pub struct App {
     clock: Arc<dyn Clock>,
     store: Store,
     files: ExportFiles,
-    checkpoints: CheckpointKeeper,
     listener: TcpListener,
     services: Services,
     routes: Routes,
@@ -100,6 +102,17 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
+/// What the settings say of the listener's side.
+fn transport_rules(settings: &Settings) -> TransportRules {
+    TransportRules {
+        rest: RestRules {
+            body_bytes: usize::try_from(settings.rest.max_body_bytes).unwrap_or(usize::MAX),
+            expired_as_error: settings.rest.expired_as_error,
+        },
+        origins: settings.cors.origins().map(str::to_owned).collect(),
+    }
+}
+
 /// The keys, as the operator's commands manage them.
 pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> ApiKeys {
     ApiKeys::over(store, clock, rules(settings))
@@ -126,8 +139,6 @@ impl App {
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
         let signer = CheckpointSigner::new(key, &settings.log_name);
-        let checkpoints =
-            CheckpointKeeper { store: store.clone(), clock: clock.clone(), signer: signer.clone() };
         let services = Services::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -137,19 +148,8 @@ impl App {
             signer,
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services).await?;
-        Ok(Self {
-            settings,
-            clock,
-            store,
-            files,
-            checkpoints,
-            listener,
-            services,
-            routes,
-            readiness,
-            shutdown,
-        })
+        let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
+        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
     }
 
     /// Where the server listens.
@@ -181,18 +181,13 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self {
-            settings,
-            clock,
-            store,
-            files,
-            checkpoints,
-            listener,
-            services,
-            routes,
-            readiness,
-            shutdown,
-        } = self;
+        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
+            self;
+        let checkpoints = CheckpointKeeper {
+            store: store.clone(),
+            clock: clock.clone(),
+            signer: services.transparency.signer().clone(),
+        };
         let drain = CancellationToken::new();
         let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
         let workers = TaskTracker::new();

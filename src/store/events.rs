@@ -7,9 +7,9 @@ use sea_orm::{
 
 use super::{
     Engine, Result, Store, StoreError,
-    append::{fixed, separated},
+    append::separated,
     entity::{event, log_head, log_retention},
-    from_column,
+    fixed, from_column,
     paging::read_page,
     to_column,
 };
@@ -31,7 +31,7 @@ impl Store {
     /// The event with that id.
     pub async fn get_event(&self, tenant: &Tenant, id: &EventId) -> Result<Option<EventRecord>> {
         let query = present(&tenant.organization).filter(event::Column::Id.eq(id.as_str()));
-        query.one(self.reader()).await?.map(record).transpose()
+        query.one(self.reader()).await?.map(|row| record(&row)).transpose()
     }
 
     /// A page of events in the order of their log. It ends early when they are large.
@@ -47,7 +47,7 @@ impl Store {
         let size = |row: &event::Model| row.payload.len();
         let page =
             read_page(self.scanner(), query, event::Column::Sequence, &request, size).await?;
-        page.try_map(record)
+        page.try_map(|row| record(&row))
     }
 }
 
@@ -73,13 +73,13 @@ pub(super) fn matching(engine: Engine, filter: &EventFilter, range: &EventRange)
         .add_option(range.sequence_until.map(|until| Sequence.lte(to_column(until))))
 }
 
-fn record(row: event::Model) -> Result<EventRecord> {
+fn record(row: &event::Model) -> Result<EventRecord> {
     let logged: LoggedEvent = serde_json::from_slice(&row.payload)
         .map_err(|_| StoreError::inconsistent("events", "payload"))?;
     Ok(EventRecord {
         sequence: from_column(row.sequence, "events", "sequence")?,
         logged,
-        leaf_hash: fixed(row.leaf_hash, "leaf_hash")?,
+        leaf_hash: fixed(&row.leaf_hash, "events", "leaf_hash")?,
     })
 }
 

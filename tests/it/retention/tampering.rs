@@ -113,7 +113,7 @@ async fn tampering_with_retention_is_named(engine: Engine) {
     let attacks = vec![
         ("set back", set(500), Kind::Missing, 500),
         ("forgotten", "DELETE FROM log_retention".to_owned(), Kind::Missing, 0),
-        ("below nothing", set(-1), Kind::Missing, 0),
+        ("below nothing", set(-1), Kind::Head, 0),
         ("set forth", set(1_060), Kind::Inserted, 1_030),
         ("beyond the end", set(5_000), Kind::Inserted, 1_030),
         ("with rows that no tile has", rows_too, Kind::Missing, 1_024),
