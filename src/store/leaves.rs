@@ -48,7 +48,9 @@ impl Store {
     /// it could be found.
     pub async fn leaf(&self, organization: &OrganizationId, key: &LeafKey) -> Result<Option<Leaf>> {
         let query = match key {
-            LeafKey::Id(id) => present(organization).filter(event::Column::Id.eq(id.as_str())),
+            LeafKey::Id(id) => {
+                present(self.engine, organization).filter(event::Column::Id.eq(id.as_str()))
+            }
             LeafKey::Sequence(at) => {
                 event::scoped(organization).filter(event::Column::Sequence.eq(to_column(*at)))
             }
