@@ -137,7 +137,7 @@ impl From<Party> for PartyView {
         (status = 422, body = ErrorBody, description = "A parameter is missing or malformed"),
     ),
 )]
-pub async fn list_events(
+pub(super) async fn list_events(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     query: Query,
@@ -181,7 +181,7 @@ pub async fn list_events(
         (status = 422, body = ErrorBody, description = "A parameter is missing or malformed"),
     ),
 )]
-pub async fn get_event(
+pub(super) async fn get_event(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(id): Segment,

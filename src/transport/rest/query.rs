@@ -33,7 +33,8 @@ impl Query {
 
     /// The values of a list: `name=a&name=b`, `name[]=a` or `name[0]=a`.
     pub fn texts(&self, name: &str) -> Vec<String> {
-        let named = |key: &str| key == name || key.starts_with(name) && is_index(&key[name.len()..]);
+        let named =
+            |key: &str| key == name || key.starts_with(name) && is_index(&key[name.len()..]);
         self.0.iter().filter(|(key, _)| named(key)).map(|(_, value)| value.clone()).collect()
     }
 

@@ -38,7 +38,11 @@ struct TargetSchema {
     #[schema(required = true, example = "report")]
     kind: String,
     /// JSON Schema of its metadata.
-    #[serde(default, deserialize_with = "lenient::present_map", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::present_map",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<Object>, nullable = false)]
     metadata: Option<Map<String, Value>>,
 }
@@ -47,7 +51,11 @@ struct TargetSchema {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 struct ActorSchema {
     /// JSON Schema of its metadata.
-    #[serde(default, deserialize_with = "lenient::present_map", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::present_map",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(required = true, value_type = Option<Object>, nullable = false)]
     metadata: Option<Map<String, Value>>,
 }
@@ -177,7 +185,7 @@ impl From<Action> for ActionView {
         (status = 422, body = ErrorBody, description = "A field is missing or malformed, or a keyword is not supported"),
     ),
 )]
-pub async fn create_schema(
+pub(super) async fn create_schema(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(action): Segment,
@@ -205,7 +213,7 @@ pub async fn create_schema(
         (status = 422, body = ErrorBody, description = "A parameter is malformed"),
     ),
 )]
-pub async fn list_schemas(
+pub(super) async fn list_schemas(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(action): Segment,
@@ -232,7 +240,7 @@ pub async fn list_schemas(
         (status = 422, body = ErrorBody, description = "A parameter is malformed"),
     ),
 )]
-pub async fn list_actions(
+pub(super) async fn list_actions(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     query: Query,
