@@ -23,7 +23,10 @@ use crate::{
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
     tls,
-    transport::router::{Readiness, routes},
+    transport::{
+        rest::RestRules,
+        router::{Readiness, TransportRules, routes},
+    },
     worker::{checkpoints::CheckpointKeeper, export::ExportWorker, housekeeping::Housekeeper},
 };
 
@@ -100,6 +103,17 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
+/// What the settings say of the listener's side.
+fn transport_rules(settings: &Settings) -> TransportRules {
+    TransportRules {
+        rest: RestRules {
+            body_bytes: usize::try_from(settings.rest.max_body_bytes).unwrap_or(usize::MAX),
+            expired_as_error: settings.rest.expired_as_error,
+        },
+        origins: settings.cors.origins().map(str::to_owned).collect(),
+    }
+}
+
 /// The keys, as the operator's commands manage them.
 pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> ApiKeys {
     ApiKeys::over(store, clock, rules(settings))
@@ -137,7 +151,7 @@ impl App {
             signer,
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services).await?;
+        let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
         Ok(Self {
             settings,
             clock,

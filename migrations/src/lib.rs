@@ -14,6 +14,7 @@ mod m20261121_000003_events;
 mod m20261121_000004_exports;
 mod m20261121_000005_trees;
 mod m20261121_000006_export_formats;
+mod m20261121_000007_organization_details;
 
 /// Runs the migrations, in order.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_exports::Migration),
             Box::new(m20261121_000005_trees::Migration),
             Box::new(m20261121_000006_export_formats::Migration),
+            Box::new(m20261121_000007_organization_details::Migration),
         ]
     }
 }

@@ -47,6 +47,10 @@ pub struct Settings {
     pub exports: ExportSettings,
     /// Retention.
     pub retention: RetentionSettings,
+    /// The REST API.
+    pub rest: RestSettings,
+    /// Browsers.
+    pub cors: CorsSettings,
 }
 
 impl Default for Settings {
@@ -69,12 +73,22 @@ impl Default for Settings {
             idempotency: IdempotencySettings::default(),
             exports: ExportSettings::default(),
             retention: RetentionSettings::default(),
+            rest: RestSettings::default(),
+            cors: CorsSettings::default(),
         }
     }
 }
 
 const MOST_LANES: u32 = 64;
 const LEAST_QUEUE_BYTES: u32 = 32 * 1_024 * 1_024;
+const LEAST_BODY_BYTES: u32 = 1_024;
+const MOST_BODY_BYTES: u32 = 32 * 1_024 * 1_024;
+
+/// Whether a text is what browsers send as `Origin` (RFC 6454, section 7), or stands for all.
+fn is_origin(text: &str) -> bool {
+    text == "*"
+        || reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+}
 
 /// A text that `Debug` hides.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,6 +240,38 @@ impl Default for RetentionSettings {
     }
 }
 
+/// The REST API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestSettings {
+    /// Most bytes of a request's body.
+    pub max_body_bytes: u32,
+    /// Whether an expired export is told as `error`, for SDKs that do not know `expired`.
+    pub expired_as_error: bool,
+}
+
+impl Default for RestSettings {
+    fn default() -> Self {
+        Self { max_body_bytes: 1_024 * 1_024, expired_as_error: false }
+    }
+}
+
+/// Browsers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorsSettings {
+    /// Origins whose pages may call gRPC-Web and REST, separated by commas; `*` for all, empty for
+    /// none.
+    pub allowed_origins: String,
+}
+
+impl CorsSettings {
+    /// The origins one by one.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.allowed_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
+}
+
 impl Settings {
     /// The database's URL.
     pub fn database_url(&self) -> String {
@@ -285,6 +331,13 @@ impl Settings {
         }
         if self.retention.default_days == 0 {
             return impossible("retention.default_days", "it must be at least 1");
+        }
+        if !(LEAST_BODY_BYTES..=MOST_BODY_BYTES).contains(&self.rest.max_body_bytes) {
+            return impossible("rest.max_body_bytes", "it must be 1024 to 33554432 (32 MiB)");
+        }
+        if !self.cors.origins().all(is_origin) {
+            let why = "every origin must be * or like https://example.com, without a path";
+            return impossible("cors.allowed_origins", why);
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 21] = [
+const KEYS: [(&str, Form); 24] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -48,6 +48,9 @@ const KEYS: [(&str, Form); 21] = [
     ("exports.csv_formula_guard", Form::Boolean),
     ("exports.retention_days", Form::Number),
     ("retention.default_days", Form::Number),
+    ("rest.max_body_bytes", Form::Number),
+    ("rest.expired_as_error", Form::Boolean),
+    ("cors.allowed_origins", Form::Text),
     ("config", Form::Text),
 ];
 /// Variables that the client commands read.

@@ -61,7 +61,10 @@ impl TimeDraft {
             Self::Absent => None,
             Self::At(instant) => Some(instant),
             Self::Impossible => {
-                let description = format!("{field} must be a time between the years 1 and 9999");
+                let description = format!(
+                    "{field} must be a time between the years 1 and 9999, such as \
+                     2026-11-02T08:15:30.250Z"
+                );
                 violations.add(field, Reason::OutOfRange, description);
                 None
             }

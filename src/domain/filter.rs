@@ -133,16 +133,18 @@ pub struct ExportRange {
 }
 
 impl ExportRange {
-    /// Checks both ends by themselves; whether they are in order is told apart, because it has a
-    /// reason of its own.
-    pub fn check(start: TimeDraft, end: TimeDraft, violations: &mut Violations) -> Option<Self> {
-        let start = start.required("range_start", violations);
-        let end = end.required("range_end", violations);
-        Some(Self { start: start?, end: end? })
-    }
-
-    /// Whether the range ends before it starts.
-    pub fn is_reversed(&self) -> bool {
-        self.start > self.end
+    /// Checks that both ends are there, are times, and are in order.
+    pub fn check(start: TimeDraft, end: TimeDraft) -> Result<Self, Vec<Violation>> {
+        let mut violations = Violations::default();
+        let start = start.required("range_start", &mut violations);
+        let end = end.required("range_end", &mut violations);
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(violations.into_found());
+        };
+        if start > end {
+            let description = "range_end must not be before range_start";
+            violations.add("range_end", Reason::OutOfRange, description);
+        }
+        violations.into_result(Self { start, end })
     }
 }

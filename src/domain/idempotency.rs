@@ -4,6 +4,32 @@ use sha2::{Digest, Sha256};
 
 use super::ids::{EnvironmentId, OrganizationId};
 
+/// Whether and how a repeated event is recognized.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Not at all: two equal events are two.
+    #[default]
+    Off,
+    /// By the key that its sender supplied, together with its content. An empty key means by its
+    /// content alone.
+    Keyed(String),
+}
+
+impl Idempotency {
+    /// By a key if there is one, else not at all.
+    pub fn by_key(key: String) -> Self {
+        if key.is_empty() { Self::Off } else { Self::Keyed(key) }
+    }
+
+    /// The key that was supplied; empty for none.
+    pub fn supplied(&self) -> &str {
+        match self {
+            Self::Off => "",
+            Self::Keyed(key) => key,
+        }
+    }
+}
+
 /// First 16 bytes of SHA-256(environment, organization, supplied key, canonical event as sent), each
 /// part preceded by its length so that no two inputs run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

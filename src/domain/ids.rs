@@ -85,6 +85,10 @@ identifier!(
     /// Place of an organization in the list of organizations.
     OrganizationCursor, "olc_"
 );
+identifier!(
+    /// Id of a domain of an organization.
+    OrganizationDomainId, "org_domain_"
+);
 
 /// Id of an organization: ours (`org_` and a ULID) or the caller's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

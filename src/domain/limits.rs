@@ -14,6 +14,15 @@ pub const SHORT_TEXT_CHARS: usize = 255;
 /// Longest organization id, in characters.
 pub const ORGANIZATION_ID_CHARS: usize = 128;
 
+/// Longest external id of an organization, in characters (WorkOS documentation, external identifiers).
+pub const EXTERNAL_ID_CHARS: usize = 64;
+/// Longest value in an organization's metadata, in characters (WorkOS API description, organizations).
+pub const ORGANIZATION_METADATA_VALUE_CHARS: usize = 600;
+/// Most domains of one organization.
+pub const ORGANIZATION_DOMAINS: usize = 50;
+/// Longest domain name, in characters of its text form (RFC 1035, section 2.3.4).
+pub const DOMAIN_CHARS: usize = 253;
+
 /// Most keys in one metadata object (WorkOS API description, audit-log events).
 pub const METADATA_KEYS: usize = 50;
 /// Longest metadata key, in characters.

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json_schema;
 pub mod limits;
 pub mod organization;
+pub mod organization_draft;
 pub mod page;
 pub mod schema_check;
 pub mod timestamp;

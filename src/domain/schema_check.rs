@@ -2,14 +2,17 @@
 //! its schemas: the targets are an `allOf` of one `contains` per declared type, so each declared
 //! type must occur at least once with metadata that fits; order and multiplicity are free.
 
-use jsonschema::Validator;
+use jsonschema::{
+    Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
 use serde_json::Value;
 
 use super::{
     action_schema::SchemaDefinition,
     event::{Event, Metadata, Party},
     json_schema,
-    violation::{Reason, Violation, Violations},
+    violation::{BrokenRule, Violation, Violations},
 };
 
 /// A schema that is ready to check events.
@@ -56,22 +59,26 @@ impl CompiledSchema {
     /// What of `event` does not fit. Paths start with `event`.
     pub fn check(&self, event: &Event, rule: TargetRule) -> Vec<Violation> {
         let mut found = Violations::default();
-        check_metadata(self.actor.as_ref(), "event.actor", &event.actor.metadata, &mut found);
+        let place = Place { field: "event.actor", schema: "/properties/actor/properties" };
+        check_metadata(self.actor.as_ref(), &place, &event.actor.metadata, &mut found);
         self.check_targets(&event.targets, rule, &mut found);
-        check_metadata(self.metadata.as_ref(), "event", &event.metadata, &mut found);
+        let place = Place { field: "event", schema: "/properties" };
+        check_metadata(self.metadata.as_ref(), &place, &event.metadata, &mut found);
         found.into_found()
     }
 
     fn check_targets(&self, targets: &[Party], rule: TargetRule, found: &mut Violations) {
-        for declared in &self.targets {
-            declared.check(targets, rule, found);
+        for (index, declared) in self.targets.iter().enumerate() {
+            let schema = format!("/properties/targets/allOf/{index}/contains");
+            declared.check(&schema, targets, rule, found);
         }
         if rule == TargetRule::Strict {
             for (index, target) in targets.iter().enumerate() {
                 if !self.targets.iter().any(|declared| declared.kind == target.kind) {
                     let field = format!("event.targets[{index}].type");
                     let description = "the schema does not declare this target type";
-                    found.add(field, Reason::SchemaMismatch, description);
+                    let path = "/properties/targets/items/properties/type/enum";
+                    found.add_broken(field, description, broken("enum", path, None));
                 }
             }
         }
@@ -79,12 +86,14 @@ impl CompiledSchema {
 }
 
 impl CompiledTarget {
-    fn check(&self, targets: &[Party], rule: TargetRule, found: &mut Violations) {
+    /// `path` is where the rule for this target is.
+    fn check(&self, path: &str, targets: &[Party], rule: TargetRule, found: &mut Violations) {
         let of_kind = || targets.iter().enumerate().filter(|(_, target)| target.kind == self.kind);
         if of_kind().next().is_none() {
             let description =
                 format!("must contain at least one target of the type \"{}\"", self.kind);
-            found.add("event.targets", Reason::SchemaMismatch, description);
+            let least = Some(("minContains", Value::from(1)));
+            found.add_broken("event.targets", description, broken("contains", path, least));
             return;
         }
         let Some(schema) = &self.metadata else { return };
@@ -93,16 +102,25 @@ impl CompiledTarget {
             return;
         }
         for (index, target) in of_kind() {
-            let path = format!("event.targets[{index}]");
-            check_metadata(Some(schema), &path, &target.metadata, found);
+            let field = format!("event.targets[{index}]");
+            let place = Place { field: &field, schema: &format!("{path}/properties") };
+            check_metadata(Some(schema), &place, &target.metadata, found);
         }
     }
 }
 
-/// Holds the metadata of the thing at `path` against `schema`.
+/// Where the owner of a metadata object is.
+struct Place<'a> {
+    /// In the event.
+    field: &'a str,
+    /// Where its properties are described in the schema of the event.
+    schema: &'a str,
+}
+
+/// Holds the metadata of the thing at `place` against `schema`.
 fn check_metadata(
     schema: Option<&Validator>,
-    path: &str,
+    place: &Place<'_>,
     metadata: &Metadata,
     found: &mut Violations,
 ) {
@@ -110,10 +128,39 @@ fn check_metadata(
     let value = Value::Object(metadata.clone());
     for error in schema.iter_errors(&value) {
         let pointer = error.instance_path().to_string().replace('/', ".");
-        let field = format!("{path}.metadata{pointer}");
+        let field = format!("{}.metadata{pointer}", place.field);
+        let path = format!("{}/metadata{}", place.schema, error.schema_path());
+        let rule = broken(error.kind().keyword(), &path, demand(error.kind()));
         // `masked` keeps the offending value out of answers and logs.
-        found.add(field, Reason::SchemaMismatch, error.masked().to_string());
+        found.add_broken(field, error.masked().to_string(), rule);
     }
+}
+
+fn broken(keyword: &str, schema_path: &str, demand: Option<(&str, Value)>) -> BrokenRule {
+    let params = demand.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    BrokenRule { keyword: keyword.to_owned(), schema_path: schema_path.to_owned(), params }
+}
+
+/// What a keyword asks for, under AJV's name for it.
+fn demand(kind: &ValidationErrorKind) -> Option<(&'static str, Value)> {
+    use ValidationErrorKind as Kind;
+    Some(match kind {
+        Kind::Type { kind: TypeKind::Single(kind) } => ("type", kind.to_string().into()),
+        Kind::Type { kind: TypeKind::Multiple(kinds) } => {
+            ("type", kinds.iter().map(|kind| kind.to_string()).collect())
+        }
+        Kind::Required { property } => ("missingProperty", property.clone()),
+        Kind::Pattern { pattern } => ("pattern", pattern.clone().into()),
+        Kind::Minimum { limit }
+        | Kind::Maximum { limit }
+        | Kind::ExclusiveMinimum { limit }
+        | Kind::ExclusiveMaximum { limit } => ("limit", limit.clone()),
+        Kind::MinLength { limit }
+        | Kind::MaxLength { limit }
+        | Kind::MinProperties { limit }
+        | Kind::MaxProperties { limit } => ("limit", (*limit).into()),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// Why a field was refused. The names are part of the contract (`BadRequest.field_violations.reason`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -19,6 +21,8 @@ pub enum Reason {
     OutOfRange,
     /// The value occurs twice.
     Duplicate,
+    /// Something else has this id already.
+    AlreadyExists,
     /// Two fields exclude each other.
     Conflict,
     /// The value is none of those that exist.
@@ -44,6 +48,7 @@ impl Reason {
             Self::InvalidType => "INVALID_TYPE",
             Self::OutOfRange => "OUT_OF_RANGE",
             Self::Duplicate => "DUPLICATE",
+            Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
             Self::Unknown => "UNKNOWN",
             Self::UnsupportedKeyword => "UNSUPPORTED_KEYWORD",
@@ -63,6 +68,31 @@ pub struct Violation {
     pub reason: Reason,
     /// What is wrong, as a sentence without the offending value.
     pub description: String,
+    /// The rule of the action's schema that was broken, if it was one.
+    pub rule: Option<Box<BrokenRule>>,
+}
+
+/// A rule of a JSON Schema that a value broke, in the terms of AJV's error objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The keyword, such as `required`.
+    pub keyword: String,
+    /// Where the rule is in the schema of an event, a JSON Pointer after `#`.
+    pub schema_path: String,
+    /// What the rule asks for, such as `{"minContains": 1}`.
+    pub params: Map<String, Value>,
+}
+
+impl Violation {
+    /// Something that is wrong apart from any schema.
+    pub fn new(
+        field: impl Into<String>,
+        reason: Reason,
+        description: impl Into<String>,
+    ) -> Self {
+        let (field, description) = (field.into(), description.into());
+        Self { field, reason, description, rule: None }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -94,17 +124,33 @@ impl Violations {
         reason: Reason,
         description: impl Into<String>,
     ) {
-        let (field, description) = (shortened(field.into()), shortened(description.into()));
-        self.bytes += field.len() + description.len();
-        if self.found.is_empty() || self.bytes <= TOLD_BYTES {
-            self.found.push(Violation { field, reason, description });
-        }
+        self.push(Violation::new(field, reason, description));
+    }
+
+    /// Notes that the value of `field` broke a rule of its action's schema.
+    pub fn add_broken(
+        &mut self,
+        field: impl Into<String>,
+        description: impl Into<String>,
+        rule: BrokenRule,
+    ) {
+        let violation = Violation::new(field, Reason::SchemaMismatch, description);
+        self.push(Violation { rule: Some(Box::new(rule)), ..violation });
     }
 
     /// Notes everything that `other` found.
     pub fn extend(&mut self, other: Vec<Violation>) {
-        for Violation { field, reason, description } in other {
-            self.add(field, reason, description);
+        for violation in other {
+            self.push(violation);
+        }
+    }
+
+    fn push(&mut self, violation: Violation) {
+        let field = shortened(violation.field);
+        let description = shortened(violation.description);
+        self.bytes += field.len() + description.len();
+        if self.found.is_empty() || self.bytes <= TOLD_BYTES {
+            self.found.push(Violation { field, description, ..violation });
         }
     }
 

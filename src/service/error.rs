@@ -23,9 +23,9 @@ pub enum Error {
     /// The event does not fit the schema of its action, or there is no such action or version.
     #[error("{}", summary("the event does not fit its action's schema", .0))]
     InvalidEvent(Vec<Violation>),
-    /// The range of an export ends before it starts.
-    #[error("range_end must not be before range_start")]
-    InvalidExportRange,
+    /// The range of an export is none: a bound is no time, or it ends before it starts.
+    #[error("{}", summary("the range is not valid", .0))]
+    InvalidExportRange(Vec<Violation>),
     /// No key was sent.
     #[error("send an API key: authorization: Bearer sk_...")]
     KeyMissing,
@@ -49,11 +49,13 @@ pub enum Error {
         id: String,
     },
     /// The id is taken.
-    #[error("{kind} exists already: '{id}'")]
+    #[error("{kind} with that {field} exists already: '{id}'")]
     AlreadyExists {
         /// What kind of thing.
         kind: Kind,
-        /// Its id.
+        /// Path of the field that has the id.
+        field: &'static str,
+        /// The id.
         id: String,
     },
     /// The log has no such tile, or it cannot be served.
@@ -149,7 +151,7 @@ impl Error {
     /// The kind of failure.
     pub const fn code(&self) -> Code {
         match self {
-            Self::InvalidRequest(_) | Self::InvalidEvent(_) | Self::InvalidExportRange => {
+            Self::InvalidRequest(_) | Self::InvalidEvent(_) | Self::InvalidExportRange(_) => {
                 Code::InvalidArgument
             }
             Self::KeyMissing | Self::KeyRefused => Code::Unauthenticated,
@@ -174,7 +176,7 @@ impl Error {
         match self {
             Self::InvalidRequest(_) => "INVALID_REQUEST",
             Self::InvalidEvent(_) => "INVALID_AUDIT_LOG_EVENT",
-            Self::InvalidExportRange => "INVALID_AUDIT_LOG_EXPORT_RANGE_DATE",
+            Self::InvalidExportRange(_) => "INVALID_AUDIT_LOG_EXPORT_RANGE_DATE",
             Self::KeyMissing => "API_KEY_MISSING",
             Self::KeyRefused => "API_KEY_INVALID",
             Self::ScopeMissing(_) => "SCOPE_MISSING",
@@ -205,7 +207,9 @@ impl Error {
     /// The fields that are wrong.
     pub fn violations(&self) -> &[Violation] {
         match self {
-            Self::InvalidRequest(violations) | Self::InvalidEvent(violations) => violations,
+            Self::InvalidRequest(violations)
+            | Self::InvalidEvent(violations)
+            | Self::InvalidExportRange(violations) => violations,
             _ => &[],
         }
     }

@@ -28,7 +28,7 @@ use crate::{
         event::{Event, EventRecord, LoggedEvent},
         event_draft::EventDraft,
         filter::EventQueryDraft,
-        idempotency::IdempotencyKey,
+        idempotency::{Idempotency, IdempotencyKey},
         ids::{EventId, OrganizationId},
         limits,
         page::{Page, parse_event_cursor},
@@ -57,8 +57,8 @@ pub struct NewEvent {
     pub organization_id: String,
     /// The event; `None` if it was not sent.
     pub event: Option<EventDraft>,
-    /// Key under which a repetition is recognized; empty for none.
-    pub idempotency_key: String,
+    /// How a repetition is recognized.
+    pub idempotency: Idempotency,
     /// Whether a receipt is wanted.
     pub receipt: bool,
 }
@@ -256,7 +256,7 @@ impl Events {
     async fn accept(&self, caller: &Caller, new: NewEvent) -> Result<Accepted> {
         let mut violations = Violations::default();
         check_id("organization_id", &new.organization_id, &mut violations);
-        let key = &new.idempotency_key;
+        let key = new.idempotency.supplied();
         violations.optional_text("idempotency_key", key, limits::SHORT_TEXT_CHARS);
         let event = match new.event.map(|draft| draft.validate(self.clock.now())) {
             None => {
@@ -275,7 +275,7 @@ impl Events {
         violations.into_result(())?;
         let tenant = self.organizations.for_event(caller, &new.organization_id).await?;
         self.check_schema(tenant.tenant(), &event).await?;
-        let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency_key)?;
+        let prepared = self.prepare(tenant.tenant().clone(), event, &new.idempotency)?;
         let contents = new.receipt.then(|| receipts::contents(&prepared));
         let wants = Wants { tenant: tenant.tenant().clone(), contents };
         Ok(Accepted { tenant, prepared, wants })
@@ -284,12 +284,7 @@ impl Events {
     /// Holds the event against the schema of its action's version.
     async fn check_schema(&self, tenant: &Tenant, event: &Event) -> Result<()> {
         let mismatch = |field: &str, description: String| {
-            let field = field.to_owned();
-            Err(Error::InvalidEvent(vec![Violation {
-                field,
-                reason: Reason::Unknown,
-                description,
-            }]))
+            Err(Error::InvalidEvent(vec![Violation::new(field, Reason::Unknown, description)]))
         };
         let version = event.version;
         match self.schemas.lookup(&tenant.environment, &event.action, version).await? {
@@ -309,14 +304,20 @@ impl Events {
     }
 
     /// Makes the event canonical and hashes it.
-    fn prepare(&self, tenant: Tenant, event: Event, supplied_key: &str) -> Result<PreparedEvent> {
+    fn prepare(
+        &self,
+        tenant: Tenant,
+        event: Event,
+        idempotency: &Idempotency,
+    ) -> Result<PreparedEvent> {
         let Tenant { environment, organization } = tenant;
         let internal = |error: serde_json::Error| Error::Internal(error.to_string());
-        let idempotency_key = if supplied_key.is_empty() {
-            None
-        } else {
-            let sent = canonical_sent_event(&event).map_err(internal)?;
-            Some(IdempotencyKey::derive(&environment, &organization, supplied_key, &sent))
+        let idempotency_key = match idempotency {
+            Idempotency::Off => None,
+            Idempotency::Keyed(supplied) => {
+                let sent = canonical_sent_event(&event).map_err(internal)?;
+                Some(IdempotencyKey::derive(&environment, &organization, supplied, &sent))
+            }
         };
         let created_at = self.clock.now();
         let (id, salt) = {
@@ -327,8 +328,7 @@ impl Events {
         let payload = canonical_event(&logged).map_err(internal)?;
         if payload.len() > limits::EVENT_BYTES {
             let description = format!("an event must have at most {} bytes", limits::EVENT_BYTES);
-            let (field, reason) = ("event".to_owned(), Reason::TooLarge);
-            return Err(vec![Violation { field, reason, description }].into());
+            return Err(vec![Violation::new("event", Reason::TooLarge, description)].into());
         }
         let LoggedEvent { id, organization_id, event, .. } = logged;
         let leaf_hash = merkle::leaf_hash(&salt, &payload);

@@ -27,7 +27,7 @@ use crate::{
         ids::ExportId,
         limits,
         page::{Page, PageDraft},
-        violation::{Reason, Violations},
+        violation::{Reason, Violation, Violations},
     },
     export::files::{ByteRange, Part},
     store::Store,
@@ -102,7 +102,7 @@ pub struct NewExport {
 }
 
 impl NewExport {
-    /// Checks everything at once, but for the order of the range, which has a reason of its own.
+    /// Checks everything at once. A range that is sent but is none has a reason of its own.
     fn validate(&self) -> Result<(ExportRange, ExportFormat)> {
         let mut violations = Violations::default();
         check_id("organization_id", &self.organization_id, &mut violations);
@@ -111,12 +111,25 @@ impl NewExport {
             let description = "format must be one that the service knows";
             violations.add("format", Reason::Unknown, description);
         }
-        let range = ExportRange::check(self.range_start, self.range_end, &mut violations);
+        let range = match ExportRange::check(self.range_start, self.range_end) {
+            Err(found) if violations.is_empty() && !is_missing(&found) => {
+                return Err(Error::InvalidExportRange(found));
+            }
+            Err(found) => {
+                violations.extend(found);
+                None
+            }
+            Ok(range) => Some(range),
+        };
         match range.zip(self.format) {
             Some(checked) => Ok(violations.into_result(checked)?),
             None => Err(violations.into_found().into()),
         }
     }
+}
+
+fn is_missing(found: &[Violation]) -> bool {
+    found.iter().any(|violation| violation.reason == Reason::Required)
 }
 
 impl Exports {
@@ -142,9 +155,6 @@ impl Exports {
         require(caller, Scope::Exports)?;
         let (range, format) = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
-        if range.is_reversed() {
-            return Err(Error::InvalidExportRange);
-        }
         let now = self.clock.now();
         let export = {
             let mut random = rand::rng();

@@ -1,13 +1,15 @@
 //! Organizations, and the one way to a [`Tenant`].
 
+mod details;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
     Rules,
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     not_found,
     remembered::Remembered,
-    require, unknown_cursor,
+    require,
 };
 use crate::{
     domain::{
@@ -15,13 +17,13 @@ use crate::{
         caller::{Caller, Tenant},
         clock::Clock,
         ids::{EnvironmentId, OrganizationCursor, OrganizationId},
-        limits,
-        organization::{AuditLogConfiguration, Organization, is_retention_period},
-        page::{Page, PageDraft},
+        organization::{
+            AuditLogConfiguration, Organization, OrganizationMetadata, is_retention_period,
+        },
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
-    store::{Owner, Store},
+    store::{Owner, Registration, Store},
 };
 
 /// How long it is remembered that an organization exists. One that another replica deleted takes
@@ -114,7 +116,7 @@ impl Organizations {
         }
         let begun = self.known.begin();
         let new = self.new_organization(organization.clone(), organization.to_string());
-        if !self.store.insert_organization(environment, &new).await?
+        if self.store.insert_organization(environment, &new).await? != Registration::Done
             && self.store.get_organization(environment, organization).await?.is_none()
         {
             // Another environment was faster.
@@ -128,32 +130,17 @@ impl Organizations {
     fn new_organization(&self, id: OrganizationId, name: String) -> Organization {
         let now = self.clock.now();
         let cursor = OrganizationCursor::generate(now, &mut rand::rng());
-        Organization { id, cursor, name, retention_days: None, created_at: now, updated_at: now }
-    }
-
-    /// Creates an organization; an empty id means one of ours.
-    pub async fn create(&self, caller: &Caller, id: String, name: String) -> Result<Organization> {
-        require(caller, Scope::Organizations)?;
-        let mut violations = Violations::default();
-        violations.required_text("name", &name, limits::SHORT_TEXT_CHARS);
-        if !id.is_empty() {
-            check_id("organization_id", &id, &mut violations);
+        Organization {
+            id,
+            cursor,
+            name,
+            external_id: None,
+            metadata: OrganizationMetadata::default(),
+            domains: Vec::new(),
+            retention_days: None,
+            created_at: now,
+            updated_at: now,
         }
-        violations.into_result(())?;
-        if !caller.organizations.is_empty() {
-            return Err(Error::KeyLimited("create organizations"));
-        }
-        let id = if id.is_empty() {
-            OrganizationId::generate(self.clock.now(), &mut rand::rng())
-        } else {
-            OrganizationId::from_stored(id)
-        };
-        let new = self.new_organization(id, name);
-        if !self.store.insert_organization(&caller.environment, &new).await? {
-            let id = new.id.to_string();
-            return Err(Error::AlreadyExists { kind: Kind::Organization, id });
-        }
-        Ok(new)
     }
 
     /// Returns one organization.
@@ -168,18 +155,6 @@ impl Organizations {
         let found = self.store.get_organization(environment, organization).await?;
         let id = organization.as_str();
         found.ok_or_else(|| not_found(Kind::Organization, "organization_id", id))
-    }
-
-    /// Lists the organizations that the caller can see.
-    pub async fn list(&self, caller: &Caller, page: PageDraft) -> Result<Page<Organization>> {
-        require(caller, Scope::Organizations)?;
-        let page = page.validate()?;
-        if let Some(cursor) = page.cursor_text()
-            && !self.store.organization_cursor_exists(caller, cursor).await?
-        {
-            return Err(unknown_cursor(&page));
-        }
-        Ok(self.store.list_organizations(caller, &page).await?)
     }
 
     /// Deletes an organization.

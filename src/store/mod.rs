@@ -34,7 +34,7 @@ pub use self::{
     dialect::Engine,
     error::StoreError,
     leaves::{Leaf, LeafData, LeafKey},
-    organizations::Owner,
+    organizations::{Changed, Owner, Registration},
     read::{ExportRow, ProvableRow},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},

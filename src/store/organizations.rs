@@ -1,9 +1,13 @@
 //! Organizations.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select, Set, TryInsertResult};
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Select,
+    Set, TryInsertResult,
+};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Result, Store, StoreError,
+    Engine, Result, Store, StoreError,
     entity::{log_head, organization},
     paging::read_page,
 };
@@ -11,8 +15,10 @@ use crate::domain::{
     caller::{Caller, Tenant},
     ids::{EnvironmentId, OrganizationCursor, OrganizationId},
     organization::Organization,
+    organization_draft::OrganizationFilter,
     page::{Page, PageRequest},
     timestamp::Timestamp,
+    violation::Violation,
 };
 
 /// Whose an organization id is, in the whole deployment.
@@ -26,29 +32,57 @@ pub enum Owner {
     Deleted,
 }
 
+/// How the registration of an organization ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// It is there now.
+    Done,
+    /// Its id is taken, by a deleted organization or another environment too.
+    IdTaken,
+    /// Another organization of the environment has its external id.
+    ExternalIdTaken,
+}
+
+/// How the change of an organization ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It is now this.
+    Done(Organization),
+    /// There is no such organization.
+    NotFound,
+    /// Another organization of the environment has the new external id.
+    ExternalIdTaken,
+    /// The change cannot be made to what is there.
+    Refused(Vec<Violation>),
+}
+
 impl Store {
-    /// Registers an organization and the head of its log, in one transaction. Returns false, and
-    /// changes nothing, if the id is taken, by a deleted organization or another environment too.
+    /// Registers an organization and the head of its log, in one transaction; all or nothing.
     pub async fn insert_organization(
         &self,
         environment: &EnvironmentId,
         new: &Organization,
-    ) -> Result<bool> {
+    ) -> Result<Registration> {
         let transaction = self.begin().await?;
         let row = organization::ActiveModel {
             id: Set(new.id.as_str().to_owned()),
             environment_id: Set(environment.as_str().to_owned()),
             cursor: Set(new.cursor.as_str().to_owned()),
-            name: Set(new.name.clone()),
             retention_days: Set(new.retention_days.map(i64::from)),
             created_at: Set(new.created_at.micros()),
-            updated_at: Set(new.updated_at.micros()),
             deleted_at: Set(None),
+            ..details(new)?
         };
         let insert = organization::Entity::insert(row).on_conflict_do_nothing();
         let inserted = insert.exec_without_returning(&transaction).await?;
         if !matches!(inserted, TryInsertResult::Inserted(1)) {
-            return Ok(false);
+            let same = organization::Entity::find_by_id(new.id.as_str());
+            let id_taken = same.one(&transaction).await?.is_some();
+            return Ok(if id_taken {
+                Registration::IdTaken
+            } else {
+                Registration::ExternalIdTaken
+            });
         }
         let head = log_head::ActiveModel {
             organization_id: Set(new.id.as_str().to_owned()),
@@ -58,7 +92,31 @@ impl Store {
         };
         log_head::Entity::insert(head).exec_without_returning(&transaction).await?;
         transaction.commit().await?;
-        Ok(true)
+        Ok(Registration::Done)
+    }
+
+    /// Makes of an organization's details what `change` makes of them, in one transaction: of two
+    /// that are made at once, one sees what the other did.
+    pub async fn change_organization(
+        &self,
+        tenant: &Tenant,
+        change: impl FnOnce(Organization) -> std::result::Result<Organization, Vec<Violation>>,
+    ) -> Result<Changed> {
+        let transaction = self.begin().await?;
+        let query = one(&tenant.environment, &tenant.organization).lock_exclusive();
+        let Some(row) = query.one(&transaction).await? else {
+            return Ok(Changed::NotFound);
+        };
+        let changed = match change(domain(row)?) {
+            Ok(changed) => changed,
+            Err(violations) => return Ok(Changed::Refused(violations)),
+        };
+        match write_details(&transaction, tenant, &changed).await {
+            Err(StoreError::Duplicate(_)) => return Ok(Changed::ExternalIdTaken),
+            other => other?,
+        }
+        transaction.commit().await?;
+        Ok(Changed::Done(changed))
     }
 
     /// The organization with that id, unless it was deleted.
@@ -69,6 +127,18 @@ impl Store {
     ) -> Result<Option<Organization>> {
         let row = one(environment, id).one(self.reader()).await?;
         row.map(domain).transpose()
+    }
+
+    /// The organization that the caller can see with that external id, unless it was deleted.
+    pub async fn get_organization_by_external_id(
+        &self,
+        caller: &Caller,
+        external_id: &str,
+    ) -> Result<Option<Organization>> {
+        let query = visible(caller)
+            .filter(organization::Column::ExternalId.eq(external_id))
+            .filter(organization::Column::DeletedAt.is_null());
+        query.one(self.reader()).await?.map(domain).transpose()
     }
 
     /// Who may write to the log of that id.
@@ -88,15 +158,22 @@ impl Store {
         Ok(query.one(self.reader()).await?.is_some())
     }
 
-    /// A page of the organizations that the caller can see.
+    /// A page of the organizations that the caller can see and that match.
     pub async fn list_organizations(
         &self,
         caller: &Caller,
+        filter: &OrganizationFilter,
         request: &PageRequest,
     ) -> Result<Page<Organization>> {
-        let query = visible(caller).filter(organization::Column::DeletedAt.is_null());
+        let query = visible(caller)
+            .filter(organization::Column::DeletedAt.is_null())
+            .filter(matching(self.engine, filter)?);
+        // A filter may look at every organization of the environment.
+        let all = *filter == OrganizationFilter::default();
+        let connection = if all { self.reader() } else { self.scanner() };
+        let size = |row: &organization::Model| row.metadata.len() + row.domains.len();
         let page =
-            read_page(self.reader(), query, organization::Column::Cursor, request, |_| 0).await?;
+            read_page(connection, query, organization::Column::Cursor, request, size).await?;
         page.try_map(domain)
     }
 
@@ -144,6 +221,58 @@ fn visible(caller: &Caller) -> Select<organization::Entity> {
     query.filter(organization::Column::Id.is_in(ids))
 }
 
+/// The condition that selects by content.
+fn matching(engine: Engine, filter: &OrganizationFilter) -> Result<Condition> {
+    let mut any_domain = Condition::any();
+    for domain in &filter.domains {
+        // As it stands in the list: a quotation mark in it would be escaped, and match nothing.
+        let member = format!("\"domain\":{}", json(domain, "domains")?);
+        any_domain = any_domain.add(engine.contains("domains", member));
+    }
+    let text = &filter.search;
+    let searched = (!text.is_empty()).then(|| {
+        Condition::any()
+            .add(engine.contains("lower(name)", text.to_ascii_lowercase()))
+            .add(organization::Column::Id.eq(text.as_str()))
+            .add(organization::Column::ExternalId.eq(text.as_str()))
+    });
+    let domains = (!filter.domains.is_empty()).then_some(any_domain);
+    Ok(Condition::all().add_option(domains).add_option(searched))
+}
+
+/// The columns that [`Store::change_organization`] writes.
+fn details(of: &Organization) -> Result<organization::ActiveModel> {
+    Ok(organization::ActiveModel {
+        name: Set(of.name.clone()),
+        external_id: Set(of.external_id.clone()),
+        metadata: Set(json(&of.metadata, "metadata")?),
+        domains: Set(json(&of.domains, "domains")?),
+        updated_at: Set(of.updated_at.micros()),
+        ..Default::default()
+    })
+}
+
+async fn write_details(
+    transaction: &DatabaseTransaction,
+    tenant: &Tenant,
+    changed: &Organization,
+) -> Result<()> {
+    let update = organization::Entity::update_many()
+        .set(details(changed)?)
+        .filter(organization::Column::Id.eq(tenant.organization.as_str()))
+        .filter(organization::Column::EnvironmentId.eq(tenant.environment.as_str()));
+    update.exec(transaction).await?;
+    Ok(())
+}
+
+fn json(value: &impl Serialize, column: &'static str) -> Result<String> {
+    serde_json::to_string(value).map_err(|_| StoreError::inconsistent("organizations", column))
+}
+
+fn from_json<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T> {
+    serde_json::from_str(text).map_err(|_| StoreError::inconsistent("organizations", column))
+}
+
 fn one(environment: &EnvironmentId, id: &OrganizationId) -> Select<organization::Entity> {
     organization::scoped(environment)
         .filter(organization::Column::Id.eq(id.as_str()))
@@ -157,6 +286,9 @@ fn domain(row: organization::Model) -> Result<Organization> {
         id: OrganizationId::from_stored(row.id),
         cursor: OrganizationCursor::from_stored(row.cursor),
         name: row.name,
+        external_id: row.external_id,
+        metadata: from_json(&row.metadata, "metadata")?,
+        domains: from_json(&row.domains, "domains")?,
         retention_days: retention_days.map_err(inconsistent)?,
         created_at: Timestamp::from_micros(row.created_at),
         updated_at: Timestamp::from_micros(row.updated_at),

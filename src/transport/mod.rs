@@ -4,6 +4,8 @@ pub mod auth;
 pub mod deadline;
 pub mod grpc;
 pub mod http;
+mod numbers;
+pub mod rest;
 pub mod router;
 pub mod status;
 pub mod undecodable;

@@ -1,27 +1,33 @@
 //! One router for one port: gRPC with its layers, and HTTP beside it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
     Router,
     extract::Request,
-    http::{StatusCode, header},
+    http::{HeaderName, Method, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::json;
 use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_web::GrpcWebLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{
     auth::{self, Gate},
     deadline,
     grpc::{ApiKeysService, AuditLogsService, OrganizationsService, TransparencyLogService},
-    http, undecodable,
+    http::{self, refusal::Refusal, request_id},
+    rest::{self, RestRules},
+    undecodable,
 };
 use crate::{
     proto::{
@@ -43,6 +49,18 @@ const SERVICES: [&str; 5] = [
     "auditlogs.v1.TransparencyLog",
     "auditlogs.v1.ApiKeys",
 ];
+
+/// What pages may read of an answer beside its body: the status of a gRPC-Web call, and what helps with
+/// a REST call that failed.
+const EXPOSED: [HeaderName; 5] = [
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-message"),
+    HeaderName::from_static("grpc-status-details-bin"),
+    header::RETRY_AFTER,
+    request_id::REQUEST_ID,
+];
+/// How long a browser may remember what it was told about an origin.
+const PREFLIGHT: Duration = Duration::from_hours(1);
 
 /// Whether calls can be served: the database is migrated and reachable, and no shutdown began.
 #[derive(Clone)]
@@ -84,9 +102,19 @@ impl Readiness {
     }
 }
 
+/// What an operator can set about the listener's side.
+#[derive(Debug, Clone)]
+pub struct TransportRules {
+    /// The REST API.
+    pub rest: RestRules,
+    /// Origins whose pages may call, or `*` for all; empty for none.
+    pub origins: Vec<String>,
+}
+
 /// Makes the routes, and the switch that tells whether they can be served.
 pub async fn routes(
     services: &Services,
+    rules: &TransportRules,
 ) -> Result<(Routes, Readiness), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let readiness = Readiness::new(reporter).await;
@@ -113,7 +141,9 @@ pub async fn routes(
         .layer(middleware::from_fn(undecodable::refuse))
         .layer(middleware::from_fn_with_state(gate.clone(), auth::of_rpc))
         // Outside of the credential check, which may wait for the database.
-        .layer(middleware::from_fn(deadline::enforce));
+        .layer(middleware::from_fn(deadline::enforce))
+        // Whatever the others answer is told to browsers in their form.
+        .layer(GrpcWebLayer::new());
     let download = Router::new()
         .route(&format!("{DOWNLOAD_PATH}/{{id}}"), get(http::download::download))
         .with_state(services.exports.clone());
@@ -121,13 +151,38 @@ pub async fn routes(
         .route("/tlog/{organization}/checkpoint", get(http::tlog::checkpoint))
         .route("/tlog/{organization}/tile/{*path}", get(http::tlog::tile))
         .with_state(services.transparency.clone())
-        .route_layer(middleware::from_fn_with_state(gate, auth::of_http));
+        .route_layer(middleware::from_fn_with_state(gate.clone(), auth::of_http));
     let health = Router::new()
         .route("/healthz", get(http::health::live))
         .route("/readyz", get(http::health::ready))
         .with_state(readiness.clone());
-    let router = grpc.merge(download).merge(tlog).merge(health).fallback(unknown);
+    let http = rest::routes(services, gate, rules.rest)
+        .merge(download)
+        .merge(tlog)
+        .merge(health)
+        .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .layer(middleware::from_fn(request_id::assign));
+    let unknown = get(unknown).fallback(unknown).layer(middleware::from_fn(request_id::assign));
+    let router = grpc.merge(http).fallback_service(unknown);
+    let router =
+        if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
+}
+
+/// Lets pages of these origins call and read the answers.
+fn cors(origins: &[String]) -> CorsLayer {
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        // Keys travel in `authorization`, which a wildcard does not cover.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED)
+        .max_age(PREFLIGHT)
 }
 
 /// Answers what no route matches, in the language of the request.
@@ -138,7 +193,5 @@ async fn unknown(request: Request) -> Response {
     if is_grpc {
         return Status::unimplemented("there is no such service or method").into_http();
     }
-    let body = json!({"code": "not_found", "message": "There is no such path."}).to_string();
-    let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-    (StatusCode::NOT_FOUND, content_type, body).into_response()
+    Refusal::UnknownPath.into_response()
 }

@@ -7,10 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use prost::Message;
-use serde_json::json;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+use super::http::{
+    error_body::{ErrorBody, FieldError},
+    json::JsonBody,
+};
 use crate::{
     domain::violation::{Reason, Violation},
     service::error::{Code, Error},
@@ -22,14 +25,21 @@ pub const DOMAIN: &str = "auditlogs";
 /// How long to wait before a retry of what was unavailable or too much.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The code of a failure on either transport.
-const fn codes(code: Code) -> (GrpcCode, StatusCode) {
-    match code {
-        Code::InvalidArgument => (GrpcCode::InvalidArgument, StatusCode::BAD_REQUEST),
+/// The code of a failure on either transport. WorkOS tells a request of the wrong shape (422) from
+/// one that is wrong in what it says of its schema or range (400).
+const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
+    match error.code() {
+        Code::InvalidArgument => match error {
+            Error::InvalidEvent(_) | Error::InvalidExportRange(_) => {
+                (GrpcCode::InvalidArgument, StatusCode::BAD_REQUEST)
+            }
+            _ => (GrpcCode::InvalidArgument, StatusCode::UNPROCESSABLE_ENTITY),
+        },
         Code::Unauthenticated => (GrpcCode::Unauthenticated, StatusCode::UNAUTHORIZED),
         Code::PermissionDenied => (GrpcCode::PermissionDenied, StatusCode::FORBIDDEN),
         Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
-        Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::CONFLICT),
+        // Not 409: some clients take that for a call to repeat.
+        Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::UNPROCESSABLE_ENTITY),
         Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
@@ -63,7 +73,7 @@ fn log(error: &Error) {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
-        let (code, _) = codes(error.code());
+        let (code, _) = codes(&error);
         Self::with_error_details(code, message(&error), details(&error))
     }
 }
@@ -74,22 +84,20 @@ fn details(error: &Error) -> ErrorDetails {
         Error::NotFound { field, .. } => {
             metadata.insert("field".to_owned(), field.to_string());
         }
+        Error::AlreadyExists { field, .. } => {
+            metadata.insert("field".to_owned(), (*field).to_owned());
+        }
         Error::ScopeMissing(scope) => {
             metadata.insert("scope".to_owned(), scope.to_string());
         }
         _ => {}
     }
     let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata);
-    if let Error::InvalidExportRange = error {
-        let (field, reason) = ("range_end".to_owned(), Reason::OutOfRange);
-        let reversed = Violation { field, reason, description: error.to_string() };
-        details.set_bad_request(vec![violation(&reversed)]);
-    }
     if !error.violations().is_empty() {
         details.set_bad_request(error.violations().iter().map(violation).collect::<Vec<_>>());
     }
     match error {
-        Error::NotFound { kind, id, .. } | Error::AlreadyExists { kind, id } => {
+        Error::NotFound { kind, id, .. } | Error::AlreadyExists { kind, id, .. } => {
             details.set_resource_info(kind.as_str(), id, "", message(error));
         }
         _ => {}
@@ -134,21 +142,52 @@ impl ItemStatuses {
     }
 }
 
+/// The status and the body of a failure, and after how many seconds a retry helps.
+pub fn http_failure(error: &Error) -> (StatusCode, ErrorBody, Option<u64>) {
+    let (_, status) = codes(error);
+    let retry = retry_helps(error).then_some(RETRY_DELAY.as_secs());
+    (status, error_body(error), retry)
+}
+
+/// The body of a failure, as the WorkOS SDKs read it.
+fn error_body(error: &Error) -> ErrorBody {
+    let of_reason = || (error.reason().to_lowercase(), message(error));
+    let (code, message) = match error {
+        Error::InvalidRequest(_) | Error::AlreadyExists { .. } => {
+            ("unprocessable_entity".into(), "Validation failed.".into())
+        }
+        Error::InvalidEvent(_) => (of_reason().0, "Invalid Audit Log event.".into()),
+        Error::InvalidExportRange(_) => (of_reason().0, "Invalid date range".into()),
+        Error::KeyMissing | Error::KeyRefused => ("unauthorized".into(), "Unauthorized".into()),
+        Error::NotFound { .. } => ("entity_not_found".into(), format!("{}.", message(error))),
+        Error::QueueFull => ("rate_limit_exceeded".into(), "Too many requests.".into()),
+        _ => of_reason(),
+    };
+    ErrorBody { code, message, errors: field_errors(error) }
+}
+
+fn field_errors(error: &Error) -> Vec<FieldError> {
+    match error {
+        Error::AlreadyExists { field, .. } => {
+            let taken = Violation::new(*field, Reason::AlreadyExists, message(error));
+            vec![FieldError::new(&taken)]
+        }
+        Error::InvalidEvent(violations) => violations.iter().map(FieldError::of_schema).collect(),
+        _ => error.violations().iter().map(FieldError::new).collect(),
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         log(&self);
-        let (_, status) = codes(self.code());
-        let code = self.reason().to_lowercase();
-        let body = json!({"code": code, "message": message(&self)}).to_string();
-        let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-        let mut response = (status, content_type, body).into_response();
+        let (status, body, retry) = http_failure(&self);
+        let mut response = (status, JsonBody(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if retry_helps(&self) {
-            let seconds = RETRY_DELAY.as_secs().into();
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        if let Some(seconds) = retry {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -22,10 +22,7 @@ pub async fn refuse(request: Request, next: Next) -> Response {
     if !undecodable {
         return response;
     }
-    let violation = Violation {
-        field: "request".to_owned(),
-        reason: Reason::InvalidType,
-        description: "must be a message of the contract".to_owned(),
-    };
+    let violation =
+        Violation::new("request", Reason::InvalidType, "must be a message of the contract");
     Status::from(Error::InvalidRequest(vec![violation])).into_http()
 }

@@ -17,6 +17,9 @@ pub struct Model {
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
+    pub external_id: Option<String>,
+    pub metadata: String,
+    pub domains: String,
 }
 
 /// No relations: nothing is joined through the ORM.

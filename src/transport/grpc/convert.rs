@@ -13,6 +13,7 @@ use crate::{
         event_draft::{ContextDraft, EventDraft, PartyDraft},
         export::{Export, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
+        idempotency::Idempotency,
         organization::{AuditLogConfiguration, Organization},
         page::{Order, Page, PageDraft},
     },
@@ -28,7 +29,7 @@ pub fn new_event(request: v1::CreateEventRequest) -> NewEvent {
     NewEvent {
         organization_id: request.organization_id,
         event: request.event.map(event_draft),
-        idempotency_key: request.idempotency_key,
+        idempotency: Idempotency::by_key(request.idempotency_key),
         receipt: request.receipt,
     }
 }

@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert;
 use crate::{
+    domain::organization_draft::{OrganizationDraft, OrganizationQuery},
     proto::v1::{self, organizations_server::Organizations},
     service,
     transport::auth::caller,
@@ -31,7 +32,8 @@ impl Organizations for OrganizationsService {
     ) -> Answer<v1::OrganizationsCreateResponse> {
         let caller = caller(&request)?;
         let v1::OrganizationsCreateRequest { name, organization_id } = request.into_inner();
-        let created = self.organizations.create(&caller, organization_id, name).await?;
+        let draft = OrganizationDraft { id: organization_id, name, ..Default::default() };
+        let created = self.organizations.create(&caller, draft).await?;
         let organization = Some(convert::organization(created));
         Ok(Response::new(v1::OrganizationsCreateResponse { organization }))
     }
@@ -53,7 +55,8 @@ impl Organizations for OrganizationsService {
         let caller = caller(&request)?;
         let v1::OrganizationsListRequest { limit, order, before, after } = request.into_inner();
         let page = convert::page(limit, order, before, after);
-        let page = self.organizations.list(&caller, page).await?;
+        let query = OrganizationQuery { page, ..Default::default() };
+        let page = self.organizations.list(&caller, query).await?;
         let list_metadata = Some(convert::list_metadata(&page, |item| item.cursor.to_string()));
         let organizations = page.items.into_iter().map(convert::organization).collect();
         Ok(Response::new(v1::OrganizationsListResponse { organizations, list_metadata }))

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use crate::domain::{event_draft::TimeDraft, timestamp::Timestamp};
+use crate::{
+    domain::{event_draft::TimeDraft, timestamp::Timestamp},
+    transport::numbers::from_double,
+};
 
 /// An instant for the wire.
 pub fn to_proto_time(instant: Timestamp) -> prost_types::Timestamp {
@@ -38,17 +41,6 @@ fn from_proto_value(value: ProtoValue) -> Value {
             Value::Array(list.values.into_iter().map(from_proto_value).collect())
         }
     }
-}
-
-/// A double as JSON has it: an integer where it is one, so that a JSON Schema's `minLength: 3` does
-/// not become 3.0. What JSON cannot hold (NaN, infinity) becomes null, which no rule accepts.
-fn from_double(number: f64) -> Value {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() <= EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53")]
-        return Value::Number(Number::from(number as i64));
-    }
-    Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
 /// An object for the wire; absent if empty.
@@ -90,15 +82,5 @@ mod tests {
         let object = json!({"a": [1, 2.5, null, {"b": true}], "c": "d", "e": -3});
         let object = object.as_object().unwrap().clone();
         assert_eq!(from_proto_struct(to_proto_struct(object.clone())), object);
-    }
-
-    #[test]
-    fn numbers_become_what_json_has() {
-        assert_eq!(from_double(3.0), json!(3));
-        assert_eq!(from_double(-0.0), json!(0));
-        assert_eq!(from_double(9_007_199_254_740_992.0), json!(9_007_199_254_740_992_i64));
-        assert_eq!(from_double(1e300), json!(1e300));
-        assert_eq!(from_double(f64::NAN), Value::Null);
-        assert_eq!(from_double(f64::INFINITY), Value::Null);
     }
 }

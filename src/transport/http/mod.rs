@@ -1,5 +1,10 @@
-//! What is served over plain HTTP on the same port.
+//! What is served over plain HTTP on the same port, and what every answer over HTTP has in common.
 
 pub mod download;
+pub mod error_body;
 pub mod health;
+pub mod json;
+pub mod refusal;
+pub mod request_id;
+pub mod timeout;
 pub mod tlog;

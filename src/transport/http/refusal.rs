@@ -1,0 +1,59 @@
+//! Requests that are refused before any service is asked, and those that a service refused.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::{error_body::ErrorBody, json::JsonBody};
+use crate::service::error::Error;
+
+/// Why a request over HTTP was refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The body is no JSON object; the sentence says where.
+    Body(String),
+    /// The body is larger than this many bytes.
+    TooLarge(usize),
+    /// The path is not UTF-8.
+    Path,
+    /// There is no such path.
+    UnknownPath,
+    /// The path is not for this method.
+    WrongMethod,
+    /// The service refused.
+    Service(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code, message) = match self {
+            Self::Service(error) => return error.into_response(),
+            Self::Body(why) => (StatusCode::BAD_REQUEST, "invalid_request_body", why),
+            Self::TooLarge(limit) => {
+                let message = format!("The body must have at most {limit} bytes.");
+                (StatusCode::PAYLOAD_TOO_LARGE, "request_body_too_large", message)
+            }
+            Self::Path => {
+                let message = "The path must be percent-encoded UTF-8.".to_owned();
+                (StatusCode::BAD_REQUEST, "invalid_path", message)
+            }
+            Self::UnknownPath => {
+                let message = "There is no such path.".to_owned();
+                (StatusCode::NOT_FOUND, "not_found", message)
+            }
+            Self::WrongMethod => {
+                let message = "The path does not take this method.".to_owned();
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            }
+        };
+        let body = ErrorBody { code: code.to_owned(), message, errors: Vec::new() };
+        (status, JsonBody(body)).into_response()
+    }
+}

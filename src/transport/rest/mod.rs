@@ -1,0 +1,96 @@
+//! The WorkOS Audit Logs REST API, and what goes beyond it under `/v1`. Lenient in what it takes,
+//! strict in what it answers, so that every WorkOS SDK works with it unchanged. Handlers convert, call
+//! the same service function as their gRPC twin, and convert.
+
+pub mod body;
+mod events;
+mod event_reading;
+mod exports;
+mod lenient;
+mod list;
+mod openapi;
+mod organizations;
+mod query;
+mod retention;
+mod schemas;
+mod time;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::{FromRef, FromRequestParts, Path},
+    http::request::Parts,
+    middleware,
+    routing::{get, post},
+};
+
+pub use self::openapi::document;
+use self::body::BodyLimit;
+use super::{
+    auth::{self, Gate},
+    http::{refusal::Refusal, timeout},
+};
+use crate::{domain::caller::Caller, service::Services};
+
+/// What an operator can set about the REST API.
+#[derive(Debug, Clone, Copy)]
+pub struct RestRules {
+    /// Most bytes of a body.
+    pub body_bytes: usize,
+    /// Whether an expired export is told as `error`, for SDKs that do not know `expired`.
+    pub expired_as_error: bool,
+}
+
+/// What handlers need.
+#[derive(Clone)]
+struct Api {
+    services: Services,
+    rules: RestRules,
+}
+
+impl FromRef<Api> for Services {
+    fn from_ref(api: &Api) -> Self {
+        api.services.clone()
+    }
+}
+
+/// Who calls, as [`auth::of_http`] recognized it.
+type KnownCaller = Extension<Arc<Caller>>;
+
+/// The routes of the API.
+pub fn routes(services: &Services, gate: Arc<Gate>, rules: RestRules) -> Router {
+    let api = Api { services: services.clone(), rules };
+    Router::new()
+        .route("/audit_logs/events", post(events::create_event))
+        .route("/audit_logs/actions", get(schemas::list_actions))
+        .route(
+            "/audit_logs/actions/{action_name}/schemas",
+            get(schemas::list_schemas).post(schemas::create_schema),
+        )
+        .route("/audit_logs/exports", post(exports::create_export))
+        .route("/audit_logs/exports/{export_id}", get(exports::get_export))
+        .merge(organizations::routes())
+        .merge(retention::routes())
+        .route("/v1/events", get(event_reading::list_events))
+        .route("/v1/events/{event_id}", get(event_reading::get_event))
+        .route("/v1/events:batch", post(events::create_events))
+        .with_state(api)
+        .layer(Extension(BodyLimit(rules.body_bytes)))
+        .route_layer(middleware::from_fn_with_state(gate, auth::of_http))
+        .route_layer(middleware::from_fn(timeout::enforce))
+        // Needs no key: it tells nothing of tenants.
+        .route("/openapi.json", get(openapi::serve))
+}
+
+/// The one variable segment of a path, percent-decoded.
+struct Segment(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(segment)| Self(segment)).map_err(|_| Refusal::Path)
+    }
+}
