@@ -7,6 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 KEY = "sk_sdk_story_" + "0123456789abcdefghijklmnopqrstuv"
@@ -33,20 +35,29 @@ class Server:
             stdout=subprocess.DEVNULL, stderr=self.log.open("wb"),
         )
         try:
-            self.url = "http://" + self._address()
+            self.url = "http://" + self._wait_for(self._address)
+            self._wait_for(self._is_ready)
         except BaseException:
             self.stop()
             raise
 
-    def _address(self) -> str:
-        """Waits until the server says where it listens; it is ready to answer then."""
+    def _address(self) -> str | None:
+        found = re.search(r'"message":"listening","address":"([^"]+)"', self.log.read_text())
+        return found and found[1]
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz") as response:
+                return response.status == 200
+        except urllib.error.HTTPError:
+            return False
+
+    def _wait_for(self, answer):
+        """Asks until there is an answer, or the server has ended."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            found = re.search(r'"message":"listening","address":"([^"]+)"', self.log.read_text())
-            if found:
-                return found[1]
-            if self.process.poll() is not None:
-                break
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := answer():
+                return found
             time.sleep(0.02)
         raise RuntimeError(f"the server did not start:\n{self.log_tail()}")
 

@@ -56,8 +56,9 @@ def run(*chapters):
     for chapter in chapters:
         try:
             chapter()
-        except Exception:
-            check(f"{chapter.__name__} ends well", traceback.format_exc())
+        except Exception as error:
+            where = [f"{f.name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)][1:4]
+            check(f"{chapter.__name__} ends well", f"{error!r} {error} at {where}", "")
     raise SystemExit(1 if _failed else 0)
 
 
