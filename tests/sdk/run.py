@@ -164,13 +164,13 @@ def listen(story: Story, folder: Path, url: str) -> tuple[str, str | None]:
     environment |= {
         "AUDIT_LOGS_URL": url,
         "AUDIT_LOGS_KEY": KEY,
-        "AUDIT_LOGS_STORY": str(HERE / "story.json"),
+        "AUDIT_LOGS_SUITE": str(HERE),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
     try:
         done = subprocess.run(
-            [str(part) for part in story.command(folder)], cwd=folder, env=environment,
+            story.command, cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=STORY_SECONDS,
         )

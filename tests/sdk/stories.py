@@ -20,9 +20,11 @@ class Story:
     """Where its sources are, beside this file."""
     needs: tuple[str, ...]
     """The programs that the machine must have."""
+    inputs: str
+    """Which of the sources the installation depends on, as a glob."""
     install: Callable[[Path], None]
     """Makes everything ready in the folder it is given, which has a copy of the sources."""
-    command: Callable[[Path], list]
+    command: list[str]
     """What tells the story, with that folder as the working directory."""
     @property
     def language(self) -> str:
@@ -33,22 +35,21 @@ class Story:
         return f"no {' or '.join(absent)} on this machine" if absent else None
 
     def prepare(self, cache: Path) -> Path:
-        """Installs what the story needs, unless that was done for these very sources."""
+        """Installs what the story needs, unless that was done for these very inputs."""
         target, stamp = cache / self.name, cache / f"{self.name}.stamp"
+        shutil.copytree(HERE / self.folder, target, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("__pycache__", "node_modules", "target"))
         digest = self._digest()
         if not (stamp.is_file() and stamp.read_text() == digest):
             stamp.unlink(missing_ok=True)
-            shutil.copytree(HERE / self.folder, target, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("__pycache__", "node_modules", "target"))
             self.install(target)
             stamp.write_text(digest)
         return target
 
     def _digest(self) -> str:
         digest = hashlib.sha256(sys.version.encode())
-        sources = (path for path in (HERE / self.folder).rglob("*") if path.is_file())
-        for path in sorted(sources):
-            if "__pycache__" not in path.parts:
+        for path in sorted((HERE / self.folder).glob(self.inputs)):
+            if path.is_file():
                 digest.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()
 
@@ -87,18 +88,28 @@ def _java(target: Path):
         "dependency:copy-dependencies", "-DoutputDirectory=target/lib", cwd=target)
 
 
+def _python_story(name: str, version: str, needs: tuple[str, ...] = ()) -> Story:
+    requirements = f"requirements_{version}.txt"
+    file = f"story_{name.split('-')[-1]}.py"
+    return Story(name, "python", needs, requirements, _python(requirements),
+                 ["venv/bin/python", file])
+
+
+def _node_story(version: int) -> Story:
+    return Story(f"node-{version}", "node", ("node", "npm"), "package*.json", _node,
+                 ["node", "story.mjs", f"workos-{version}"])
+
+
 STORIES = [
-    Story("http", "http", (), _python("requirements.txt"), lambda _: ["venv/bin/python", "story.py"]),
-    Story("curl", "curl", ("curl",), lambda _: None, lambda _: [sys.executable, "story.py"]),
-    Story("python-10", "python", (), _python("requirements_10.txt"),
-          lambda _: ["venv/bin/python", "story_10.py"]),
-    Story("python-5", "python", (), _python("requirements_5.txt"),
-          lambda _: ["venv/bin/python", "story_5.py"]),
-    Story("node-11", "node", ("node", "npm"), _node, lambda _: ["node", "story.mjs", "workos-11"]),
-    Story("node-7", "node", ("node", "npm"), _node, lambda _: ["node", "story.mjs", "workos-7"]),
-    Story("rust-3", "rust", ("cargo",), _rust, lambda _: ["target/debug/sdk-story"]),
-    Story("java-7", "java", ("java", "mvn"), _java,
-          lambda _: ["java", "-cp", "target/classes:target/lib/*", "Story"]),
+    _python_story("http", "http"),
+    _python_story("curl", "http", ("curl", "bash")),
+    _python_story("python-10", "10"),
+    _python_story("python-5", "5"),
+    _node_story(11),
+    _node_story(7),
+    Story("rust-3", "rust", ("cargo",), "**/*", _rust, ["target/debug/sdk-story"]),
+    Story("java-7", "java", ("java", "mvn"), "**/*", _java,
+          ["java", "-cp", "target/classes:target/lib/*", "Story"]),
 ]
 
 NOT_WRITTEN = {

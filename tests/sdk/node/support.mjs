@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'csv-parse/sync';
 
-export const story = JSON.parse(readFileSync(process.env.AUDIT_LOGS_STORY, 'utf8'));
+export const story = JSON.parse(readFileSync(`${process.env.AUDIT_LOGS_SUITE}/story.json`, 'utf8'));
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 const COLUMNS = [

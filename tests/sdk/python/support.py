@@ -14,7 +14,8 @@ from pathlib import Path
 
 URL = os.environ["AUDIT_LOGS_URL"]
 KEY = os.environ["AUDIT_LOGS_KEY"]
-STORY = json.loads(Path(os.environ["AUDIT_LOGS_STORY"]).read_text())
+SUITE = Path(os.environ["AUDIT_LOGS_SUITE"])
+STORY = json.loads((SUITE / "story.json").read_text())
 EVENTS = STORY["events"]
 
 COLUMNS = (

@@ -36,7 +36,7 @@ pub type Row = BTreeMap<String, String>;
 
 /// `story.json`.
 pub static STORY: LazyLock<Value> = LazyLock::new(|| {
-    let text = fs::read_to_string(setting("AUDIT_LOGS_STORY")).unwrap();
+    let text = fs::read_to_string(setting("AUDIT_LOGS_SUITE") + "/story.json").unwrap();
     serde_json::from_str(&text).unwrap()
 });
 

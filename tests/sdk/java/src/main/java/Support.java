@@ -203,7 +203,7 @@ final class Support {
 
   private static JsonNode read() {
     try {
-      return JSON.readTree(Files.readString(Path.of(System.getenv("AUDIT_LOGS_STORY"))));
+      return JSON.readTree(Files.readString(Path.of(System.getenv("AUDIT_LOGS_SUITE"), "story.json")));
     } catch (IOException error) {
       throw new UncheckedIOException(error);
     }
