@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import KEY, Cluster, Server, postgres_binaries
-from stories import HERE, NOT_WRITTEN, STORIES, Story
+from stories import HERE, NOT_WRITTEN, STORIES, LeftOut, Story
 
 ROOT = HERE.parent.parent
 STORY_SECONDS = 180
@@ -42,7 +42,7 @@ def main() -> int:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     failures, passed = 0, 0
     stories, left_out = choose(arguments.stories)
-    prepared, broken = prepare(stories, arguments.cache)
+    prepared, broken = prepare(stories, arguments.cache, left_out)
     for name, why in broken.items():
         failures += 1
         print(f"{name}: NOT INSTALLED: {why}")
@@ -91,7 +91,7 @@ def choose(wanted: list[str]) -> tuple[list[Story], dict[str, str]]:
     return chosen, left_out
 
 
-def prepare(stories: list[Story], cache: Path):
+def prepare(stories: list[Story], cache: Path, left_out: dict[str, str]):
     """Installs what the stories need: where each is then, and what went wrong."""
     prepared, broken = {}, {}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -100,6 +100,8 @@ def prepare(stories: list[Story], cache: Path):
     for story in stories:
         try:
             prepared[story.name] = (story, waiting[story.name][1].result())
+        except LeftOut as why:
+            left_out[story.name] = str(why)
         except (RuntimeError, OSError) as error:
             broken[story.name] = str(error)
     return prepared, broken

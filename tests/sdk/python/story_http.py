@@ -74,6 +74,13 @@ def told_organizations():
          "/organizations/external_id/crm-18")
     call("with nulls", 201, "organization", "POST", "/organizations",
          {"name": "Null", "metadata": None, "external_id": None, "domains": None, "domain_data": []})
+    # What Go 4 sends to rename an organization, and the path it deletes one by.
+    call("as Go 4 does", 200, "organization", "PUT", path, {
+        "Organization": acme, "Name": "x", "AllowProfilesOutsideOrganization": False, "Domains": None,
+        "domain_data": None, "external_id": "", "metadata": None})
+    gone = call("to be deleted", 201, "organization", "POST", "/organizations", {"name": "Gone"})
+    answer = send("DELETE", f"/Organizations/{gone['id']}")
+    check("deleted as Go 4 does", answer.status in (200, 202))
     gone = call("to be deleted", 201, "organization", "POST", "/organizations", {"name": "Gone"})
     answer = send("DELETE", f"/organizations/{gone['id']}")
     check("deleted", answer.status in (200, 202))
