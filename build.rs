@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut descriptors = compiler.file_descriptor_set();
     descriptors.file.retain(|file| file.package() != "google.api");
     tonic_prost_build::configure()
+        // So that equal messages have equal bytes.
+        .btree_map(".auditlogs")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(descriptors)?;
     Ok(())

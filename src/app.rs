@@ -64,7 +64,6 @@ pub struct App {
     clock: Arc<dyn Clock>,
     store: Store,
     files: ExportFiles,
-    checkpoints: CheckpointKeeper,
     listener: TcpListener,
     services: Services,
     routes: Routes,
@@ -140,8 +139,6 @@ impl App {
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
         let signer = CheckpointSigner::new(key, &settings.log_name);
-        let checkpoints =
-            CheckpointKeeper { store: store.clone(), clock: clock.clone(), signer: signer.clone() };
         let services = Services::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -152,18 +149,7 @@ impl App {
             shutdown: shutdown.clone(),
         });
         let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
-        Ok(Self {
-            settings,
-            clock,
-            store,
-            files,
-            checkpoints,
-            listener,
-            services,
-            routes,
-            readiness,
-            shutdown,
-        })
+        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
     }
 
     /// Where the server listens.
@@ -195,18 +181,13 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self {
-            settings,
-            clock,
-            store,
-            files,
-            checkpoints,
-            listener,
-            services,
-            routes,
-            readiness,
-            shutdown,
-        } = self;
+        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
+            self;
+        let checkpoints = CheckpointKeeper {
+            store: store.clone(),
+            clock: clock.clone(),
+            signer: services.transparency.signer().clone(),
+        };
         let drain = CancellationToken::new();
         let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
         let workers = TaskTracker::new();

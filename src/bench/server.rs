@@ -195,17 +195,9 @@ impl Load {
         if self.keyed {
             request.idempotency_key = format!("{:032x}", rand::rng().random::<u128>());
         }
-        if self.receipt { with_receipt(request) } else { request }
+        request.receipt = self.receipt;
+        request
     }
-}
-
-/// Whether the contract has receipts. Where it has not, nothing is measured of them.
-pub const HAS_RECEIPTS: bool = true;
-
-/// Asks for a receipt. THE ONE PLACE TO WIRE: set `receipt: true` here, and [`HAS_RECEIPTS`] above,
-/// as soon as `CreateEventRequest` has the field.
-fn with_receipt(request: v1::CreateEventRequest) -> v1::CreateEventRequest {
-    v1::CreateEventRequest { receipt: true, ..request }
 }
 
 /// Sends one event per call.

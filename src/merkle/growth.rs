@@ -51,11 +51,6 @@ impl Growth {
         self.folds.first().copied().unwrap_or_else(empty_root)
     }
 
-    /// Hashes of the new leaves; the first has the sequence `before().size()`.
-    pub fn leaves(&self) -> &[Hash] {
-        &self.levels[0]
-    }
-
     /// Hash of a perfect subtree that holds a new leaf, or that is a peak of the tree before.
     /// `None` for any other.
     pub fn node(&self, node: NodeId) -> Option<Hash> {

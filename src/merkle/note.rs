@@ -1,7 +1,7 @@
 //! Signed notes (C2SP signed-note): a text with Ed25519 signatures below it.
 
 use super::encoding::{from_base64, to_base64};
-pub use super::key::{KeyError, PublicKey, SigningKey, VerifierKey, is_key_name};
+use super::key::{SigningKey, VerifierKey, is_key_name};
 use thiserror::Error;
 
 /// Longest note that is read, in bytes.

@@ -44,7 +44,7 @@ pub fn fresh(
     contents: LeafData,
 ) -> Result<Option<Receipt>> {
     let appended = &placed.appended;
-    let Some(tree) = placed.tree.as_ref().filter(|_| !appended.duplicate) else { return Ok(None) };
+    let Some(tree) = placed.tree.as_ref().filter(|_| is_fresh(placed)) else { return Ok(None) };
     let proof = tree.growth().inclusion_proof(appended.sequence);
     let hashes = proof.ok_or_else(|| Error::Internal("a new event is not in its tree".into()))?;
     let checkpoint = tree.checkpoint(signer)?.to_owned();

@@ -4,9 +4,9 @@ use sea_orm::{ColumnTrait, Condition, QueryFilter, Select};
 
 use super::{
     Engine, Result, Store, StoreError,
-    append::{fixed, separated},
+    append::separated,
     entity::{event, log_head},
-    from_column,
+    fixed, from_column,
     paging::read_page,
     to_column,
 };
@@ -28,7 +28,7 @@ impl Store {
     /// The event with that id.
     pub async fn get_event(&self, tenant: &Tenant, id: &EventId) -> Result<Option<EventRecord>> {
         let query = event::scoped(&tenant.organization).filter(event::Column::Id.eq(id.as_str()));
-        query.one(self.reader()).await?.map(record).transpose()
+        query.one(self.reader()).await?.map(|row| record(&row)).transpose()
     }
 
     /// A page of events in the order of their log. It ends early when they are large.
@@ -45,7 +45,7 @@ impl Store {
         let size = |row: &event::Model| row.payload.len();
         let page =
             read_page(self.scanner(), query, event::Column::Sequence, &request, size).await?;
-        page.try_map(record)
+        page.try_map(|row| record(&row))
     }
 }
 
@@ -71,13 +71,13 @@ pub(super) fn matching(engine: Engine, filter: &EventFilter, range: &EventRange)
         .add_option(range.sequence_until.map(|until| Sequence.lte(to_column(until))))
 }
 
-fn record(row: event::Model) -> Result<EventRecord> {
+fn record(row: &event::Model) -> Result<EventRecord> {
     let logged: LoggedEvent = serde_json::from_slice(&row.payload)
         .map_err(|_| StoreError::inconsistent("events", "payload"))?;
     Ok(EventRecord {
         sequence: from_column(row.sequence, "events", "sequence")?,
         logged,
-        leaf_hash: fixed(row.leaf_hash, "leaf_hash")?,
+        leaf_hash: fixed(&row.leaf_hash, "events", "leaf_hash")?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::{Result, Store, append::fixed, entity::event, from_column, to_column};
+use super::{Result, Store, entity::event, fixed, from_column, to_column};
 use crate::{
     domain::ids::{EventId, OrganizationId},
     merkle::Salt,
@@ -105,7 +105,7 @@ fn leaf((id, sequence, payload, salt): Row) -> Result<Leaf> {
     let data = if erased {
         None
     } else {
-        Some(LeafData { salt: fixed(salt, "salt")?, canonical_event: payload })
+        Some(LeafData { salt: fixed(&salt, "events", "salt")?, canonical_event: payload })
     };
     Ok(Leaf {
         event_id: (!id.is_empty()).then(|| EventId::from_stored(id)),

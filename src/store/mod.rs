@@ -98,3 +98,12 @@ fn to_column(count: u64) -> i64 {
 fn from_column(count: i64, table: &'static str, column: &'static str) -> Result<u64> {
     u64::try_from(count).map_err(|_| StoreError::inconsistent(table, column))
 }
+
+/// Bytes of a fixed length, such as a hash, as they were stored.
+fn fixed<const N: usize>(
+    bytes: &[u8],
+    table: &'static str,
+    column: &'static str,
+) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| StoreError::inconsistent(table, column))
+}

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Select,
-    Set, TryInsertResult,
+    Set, TryInsertResult, sea_query::OnConflict,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -73,7 +73,9 @@ impl Store {
             deleted_at: Set(None),
             ..details(new)?
         };
-        let insert = organization::Entity::insert(row).on_conflict_do_nothing();
+        // No conflict is named, so that none is an error: which it was is looked up.
+        let nothing = OnConflict::new().do_nothing().to_owned();
+        let insert = organization::Entity::insert(row).on_conflict(nothing).try_insert();
         let inserted = insert.exec_without_returning(&transaction).await?;
         if !matches!(inserted, TryInsertResult::Inserted(1)) {
             let same = organization::Entity::find_by_id(new.id.as_str());

@@ -5,10 +5,9 @@ use sea_orm::{ColumnTrait, ExprTrait, PaginatorTrait, QueryOrder, QuerySelect, s
 
 use super::{
     Result, Store, StoreError,
-    append::fixed,
     entity::event,
     events::{matching, selection},
-    from_column, to_column,
+    fixed, from_column, to_column,
 };
 use crate::{
     domain::{
@@ -115,7 +114,7 @@ impl Store {
         while let Some((sequence, payload, salt, leaf_hash)) = rows.try_next().await? {
             bytes += payload.len();
             let sequence = from_column(sequence, "events", "sequence")?;
-            let leaf_hash = fixed(leaf_hash, "leaf_hash")?;
+            let leaf_hash = fixed(&leaf_hash, "events", "leaf_hash")?;
             read.push(ProvableRow { sequence, payload, salt, leaf_hash });
             if bytes > PROVABLE_BYTES {
                 break;

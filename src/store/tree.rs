@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use super::{
     Result, Store, StoreError,
     entity::{event, log_head, log_tile},
-    from_column, to_column,
+    fixed, from_column, to_column,
 };
 use crate::{
     domain::ids::OrganizationId,
@@ -122,7 +122,7 @@ impl Store {
             Ok((
                 0,
                 from_column(sequence, "events", "sequence")?,
-                to_hash("events", "leaf_hash", &hash)?,
+                fixed(&hash, "events", "leaf_hash")?,
             ))
         });
         Ok(beginnings(wanted, &rows.collect::<Result<Vec<_>>>()?))
@@ -155,7 +155,7 @@ impl Store {
             .await?;
         let rows = rows.into_iter().map(|(level, tile, root)| {
             let tile = from_column(tile, "log_tiles", "tile")?;
-            Ok((level + 1, tile, to_hash("log_tiles", "root", &root)?))
+            Ok((level + 1, tile, fixed(&root, "log_tiles", "root")?))
         });
         Ok(beginnings(wanted, &rows.collect::<Result<Vec<_>>>()?))
     }
@@ -227,8 +227,4 @@ fn beginnings(wanted: &[(&TileId, &usize)], rows: &[(i64, u64, Hash)]) -> Tiles 
         }
     }
     tiles
-}
-
-fn to_hash(table: &'static str, column: &'static str, bytes: &[u8]) -> Result<Hash> {
-    bytes.try_into().map_err(|_| StoreError::inconsistent(table, column))
 }

@@ -8,7 +8,7 @@ use sea_orm::{
     StreamTrait, TransactionTrait, Value,
 };
 
-use super::{Engine, Result, Store, StoreError, append::separated};
+use super::{Engine, Result, Store, StoreError, append::joined};
 use crate::domain::{event::LoggedEvent, ids::OrganizationId};
 
 /// A row of `events`.
@@ -78,18 +78,6 @@ impl StoredEvent {
             leaf_hash: row.try_get_by_index(12)?,
         })
     }
-}
-
-/// A column for filtering by target.
-fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
-    // Each value is between two separators, of which neighbours share one.
-    let mut text = separated("");
-    let separator = text.pop();
-    for value in values {
-        text.push_str(value);
-        text.extend(separator);
-    }
-    text
 }
 
 /// A row of `log_heads`.

@@ -192,3 +192,17 @@ impl IntoResponse for Error {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_says_over_http_when_to_come_again() {
+        let response = Error::QueueFull.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        // RFC 9110, section 10.2.3: seconds, as a whole number.
+        let seconds = response.headers()[header::RETRY_AFTER].to_str().unwrap();
+        assert!(seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{seconds}");
+    }
+}

@@ -67,7 +67,11 @@ async fn a_key_reads_back_as_it_was_created(engine: Engine) {
     let (server, clock) = TestServer::start_with_clock(engine, now).await;
     let mut client = server.keys().await;
     for id in ["acme", "umbrella"] {
-        let request = OrganizationsCreateRequest { name: id.into(), organization_id: id.into() };
+        let request = OrganizationsCreateRequest {
+            name: id.into(),
+            organization_id: id.into(),
+            ..Default::default()
+        };
         server.organizations().await.create(request).await.unwrap();
     }
     clock.advance_seconds(1);
@@ -216,8 +220,11 @@ async fn a_key_can_revoke_itself(engine: Engine) {
 
 async fn a_limited_key_cannot_manage_keys(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let request =
-        OrganizationsCreateRequest { name: "Acme".into(), organization_id: "acme".into() };
+    let request = OrganizationsCreateRequest {
+        name: "Acme".into(),
+        organization_id: "acme".into(),
+        ..Default::default()
+    };
     server.organizations().await.create(request).await.unwrap();
     let value = server.key_with(&Scope::ALL.map(Scope::as_str), &["acme"]).await;
     let mut client = server.keys_as(&value).await;

@@ -77,7 +77,7 @@ fn every_rpc_has_a_rest_twin_and_messages_of_its_own() {
             }
         }
     }
-    assert_eq!(messages.len(), 2 * (10 + 7 + 4 + 3));
+    assert_eq!(messages.len(), 2 * (10 + 9 + 4 + 3));
 }
 
 /// The text of all protos, with white space and comment marks folded, so that a sentence can be
@@ -122,6 +122,12 @@ fn stated_limits_are_those_that_are_enforced() {
         format!("1 to {}, 0 means {}", limits::PAGE, limits::PAGE_DEFAULT),
         format!("At most {}, each of which must exist", limits::KEY_ORGANIZATIONS),
         format!("Lives {} minutes", limits::DOWNLOAD_SECONDS / 60),
+        format!("At most {} characters, no control characters. Unique", limits::EXTERNAL_ID_CHARS),
+        format!("At most {} keys of 1 to", limits::METADATA_KEYS),
+        format!("keys of 1 to {} characters", limits::METADATA_KEY_CHARS),
+        format!("value has at most {} characters", limits::ORGANIZATION_METADATA_VALUE_CHARS),
+        format!("domains. Optional. At most {}, each once", limits::ORGANIZATION_DOMAINS),
+        format!("At most {} characters in two labels or more", limits::DOMAIN_CHARS),
         format!("[A-Za-z0-9_.:-]{{0,{}}}", limits::ORGANIZATION_ID_CHARS - 1),
     ];
     for sentence in sentences {

@@ -205,6 +205,7 @@ async fn an_empty_export_is_ready_with_its_header(engine: Engine) {
     let organization = audit_logs::proto::v1::OrganizationsCreateRequest {
         name: "x".into(),
         organization_id: "acme".into(),
+        ..Default::default()
     };
     server.organizations().await.create(organization).await.unwrap();
     let export = start(&mut client, export_of("acme")).await;

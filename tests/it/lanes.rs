@@ -1,11 +1,10 @@
 //! Group commit: what one caller does or suffers is no concern of the others in the batch.
 
-use std::time::Duration;
-
 use audit_logs::{
     client::AuditLogs,
+    config::LaneSettings,
     proto::v1::{
-        BatchCreateEventsRequest, CreateEventRequest,
+        BatchCreateEventsRequest, CreateEventRequest, ListActionsRequest,
         batch_create_events_result::Result::{Created, Error},
     },
 };
@@ -15,11 +14,12 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Engine, Refusal, TestServer, create_event, on_every_engine, schema_for, until,
+    Engine, Refusal, TestServer, create_event, on_every_engine, schema_for, until, with_text,
 };
 
 on_every_engine!(
     a_full_queue_refuses_at_once_and_loses_nothing,
+    a_queue_that_is_full_of_bytes_refuses_too,
     a_log_that_cannot_be_written_does_not_fail_the_others,
     callers_that_go_away_disturb_nobody,
     events_of_one_caller_keep_their_order_in_every_log,
@@ -58,10 +58,14 @@ impl Blockade {
     }
 }
 
-async fn server_with_schema(engine: Engine) -> (TestServer, AuditLogs) {
+/// A server with one lane.
+async fn server_with(
+    engine: Engine,
+    change: impl FnOnce(&mut LaneSettings),
+) -> (TestServer, AuditLogs) {
     let server = TestServer::start_with(engine, |settings| {
-        settings.lanes.queue_events = 1_000;
         settings.lanes.count = 1;
+        change(&mut settings.lanes);
     })
     .await;
     let mut client = server.client().await;
@@ -77,18 +81,24 @@ fn send(client: &AuditLogs, request: CreateEventRequest) -> Call {
     tokio::spawn(async move { Ok(client.create_event(request).await?.into_inner().sequence) })
 }
 
-async fn a_full_queue_refuses_at_once_and_loses_nothing(engine: Engine) {
-    let (server, mut client) = server_with_schema(engine).await;
-    client.create_event(create_event("acme", "doc.read")).await.unwrap();
-    let blockade = Blockade::begin(engine, &server).await;
-    let calls: Vec<_> =
-        (0..1_200).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
-    // Those that do not fit are answered while nothing can be written.
+/// Waits until so many calls are answered while nothing can be written: refused, that is. If they are
+/// all that do not fit, the others are in the queue then.
+async fn until_refused(calls: &[Call], refused: usize) {
     until("the calls that do not fit are refused", async || {
-        (calls.iter().filter(|call| call.is_finished()).count() == 200).then_some(())
+        (calls.iter().filter(|call| call.is_finished()).count() == refused).then_some(())
     })
     .await;
-    blockade.end().await;
+}
+
+/// Those of the calls that wait, with their numbers, once `refused` of them do not.
+async fn waiting(calls: Vec<Call>, refused: usize) -> Vec<(usize, Call)> {
+    until_refused(&calls, refused).await;
+    calls.into_iter().enumerate().filter(|(_, call)| !call.is_finished()).collect()
+}
+
+/// The sequences of the events that were stored, in order; all others must have been refused because
+/// the queue was full.
+async fn stored(calls: Vec<Call>) -> Vec<u64> {
     let mut sequences = Vec::new();
     for call in calls {
         match call.await.unwrap() {
@@ -104,14 +114,42 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing(engine: Engine) {
         }
     }
     sequences.sort_unstable();
-    assert_eq!(sequences, (1..=1_000).collect::<Vec<_>>());
+    sequences
+}
+
+async fn a_full_queue_refuses_at_once_and_loses_nothing(engine: Engine) {
+    let (server, mut client) = server_with(engine, |lanes| lanes.queue_events = 1_000).await;
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> =
+        (0..1_200).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
+    until_refused(&calls, 200).await;
+    blockade.end().await;
+    assert_eq!(stored(calls).await, (1..=1_000).collect::<Vec<_>>());
     assert_eq!(server.count("events").await, 1_001);
     // There is room again.
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
 }
 
+async fn a_queue_that_is_full_of_bytes_refuses_too(engine: Engine) {
+    const KIBIBYTES: u64 = 64;
+    let (server, mut client) = server_with(engine, |lanes| lanes.queue_bytes = 64 * 1_024).await;
+    let request = || with_text(create_event("acme", "doc.read"), 3_000);
+    client.create_event(request()).await.unwrap();
+    // An event takes twice its canonical form, in whole KiB.
+    let bytes = server.query_integers("SELECT CAST(LENGTH(payload) AS BIGINT) FROM events").await;
+    let fit = KIBIBYTES / (u64::try_from(bytes[0]).unwrap() * 2).div_ceil(1_024);
+    let blockade = Blockade::begin(engine, &server).await;
+    let calls: Vec<_> = (0..fit + 5).map(|_| send(&client, request())).collect();
+    until_refused(&calls, 5).await;
+    blockade.end().await;
+    assert_eq!(stored(calls).await, (1..=fit).collect::<Vec<_>>());
+    // There is room again.
+    client.create_event(request()).await.unwrap();
+}
+
 async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
-    let (server, mut client) = server_with_schema(engine).await;
+    let (server, mut client) = server_with(engine, |lanes| lanes.queue_events = 100).await;
     let names: Vec<_> = (0..10).map(|number| format!("org-{number}")).collect();
     for name in &names {
         client.create_event(create_event(name, "doc.read")).await.unwrap();
@@ -119,19 +157,22 @@ async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
     // Its tree has a leaf more than its frontier says.
     server.execute("UPDATE log_heads SET size = 3 WHERE organization_id = 'org-4'").await;
     let blockade = Blockade::begin(engine, &server).await;
-    let calls: Vec<_> = (0..100)
+    let calls = (0..105)
         .map(|number| send(&client, create_event(&names[number % 10], "doc.read")))
         .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let waiting = waiting(calls, 5).await;
     blockade.end().await;
-    for (number, call) in calls.into_iter().enumerate() {
+    let mut events = 10;
+    for (number, call) in waiting {
         let result = call.await.unwrap();
-        match number % 10 {
-            4 => assert_eq!(result.unwrap_err().code(), Code::Internal),
-            _ => _ = result.unwrap(),
+        if number % 10 == 4 {
+            assert_eq!(result.unwrap_err().code(), Code::Internal);
+        } else {
+            result.unwrap();
+            events += 1;
         }
     }
-    assert_eq!(server.count("events").await, 10 + 90);
+    assert_eq!(server.count("events").await, events);
     // In a batch that is not atomic, too.
     let requests = names.iter().map(|name| create_event(name, "doc.read")).collect();
     let batch = BatchCreateEventsRequest { requests, atomic: false };
@@ -142,21 +183,24 @@ async fn a_log_that_cannot_be_written_does_not_fail_the_others(engine: Engine) {
             Error(status) => assert_eq!((number, status.code), (4, Code::Internal as i32)),
         }
     }
-    assert_eq!(server.count("events").await, 100 + 9);
+    assert_eq!(server.count("events").await, events + 9);
 }
 
 async fn callers_that_go_away_disturb_nobody(engine: Engine) {
-    let (server, mut client) = server_with_schema(engine).await;
+    let (server, mut client) = server_with(engine, |lanes| lanes.queue_events = 100).await;
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
     let blockade = Blockade::begin(engine, &server).await;
-    let calls: Vec<_> = (0..100).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    for call in calls.iter().skip(1).step_by(2) {
+    let calls = (0..105).map(|_| send(&client, create_event("acme", "doc.read"))).collect();
+    let (stay, leave): (Vec<_>, Vec<_>) =
+        waiting(calls, 5).await.into_iter().enumerate().partition(|(place, _)| place % 2 == 0);
+    for (_, (_, call)) in leave {
         call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The server hears of that on the connection on which it then hears this.
+    client.list_actions(ListActionsRequest::default()).await.unwrap();
     blockade.end().await;
-    for call in calls.into_iter().step_by(2) {
+    for (_, (_, call)) in stay {
         call.await.unwrap().unwrap();
     }
     // What was handed over is written, whoever waits for it.
@@ -187,7 +231,7 @@ async fn events_of_one_caller_keep_their_order_in_every_log(engine: Engine) {
 /// As after a restore, when another replica has written as many events again. The lane must build on
 /// the tree that is there, not on the one that it remembers.
 async fn a_head_that_is_another_of_the_same_size_is_noticed(engine: Engine) {
-    let (server, mut client) = server_with_schema(engine).await;
+    let (server, mut client) = server_with(engine, |_| {}).await;
     for _ in 0..2 {
         client.create_event(create_event("acme", "doc.read")).await.unwrap();
     }

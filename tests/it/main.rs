@@ -22,6 +22,7 @@ mod operations;
 mod organizations;
 mod program;
 mod refusals;
+mod rest;
 mod tenancy;
 mod torture;
 mod transparency;

@@ -1,5 +1,8 @@
 //! Organizations: from creation to deletion, and how long their events are kept.
 
+mod details;
+mod finding;
+
 use audit_logs::proto::v1::{
     AuditLogState, BatchCreateEventsRequest, CreateExportRequest, ExportState,
     GetAuditLogConfigurationRequest, GetEventRequest, GetExportRequest, GetRetentionRequest,
@@ -31,7 +34,11 @@ on_every_engine!(
 );
 
 fn named(id: &str, name: &str) -> OrganizationsCreateRequest {
-    OrganizationsCreateRequest { name: name.into(), organization_id: id.into() }
+    OrganizationsCreateRequest {
+        name: name.into(),
+        organization_id: id.into(),
+        ..Default::default()
+    }
 }
 
 async fn create(client: &mut Organizations, id: &str) -> Organization {

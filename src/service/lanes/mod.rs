@@ -137,8 +137,7 @@ impl Lanes {
             events.push(event);
         }
         let written = lanes.into_iter().map(|(indexes, events)| async {
-            let count = events.len();
-            indexes.into_iter().zip(self.submit_or_isolate(count, events).await)
+            indexes.into_iter().zip(self.submit_or_isolate(events).await)
         });
         for (index, result) in join_all(written).await.into_iter().flatten() {
             results[index] = result;
@@ -149,19 +148,18 @@ impl Lanes {
     /// Writes the events together, or one by one if something about one of them is in the way.
     async fn submit_or_isolate(
         &self,
-        count: usize,
         events: Vec<PreparedEvent>,
     ) -> Vec<Result<Placed, LaneError>> {
+        let count = events.len();
         match self.submit(events).await {
             Ok(placed) => placed.into_iter().map(Ok).collect(),
             Err(Refused { error, events }) if count > 1 && error.is_about_content() => {
                 let mut results = Vec::with_capacity(count);
                 for event in events {
-                    let one = self.submit(vec![event]).await;
-                    results.extend(one.map_or_else(
-                        |refused| vec![Err(refused.error)],
-                        |placed| placed.into_iter().map(Ok).collect(),
-                    ));
+                    match self.submit(vec![event]).await {
+                        Ok(placed) => results.extend(placed.into_iter().map(Ok)),
+                        Err(refused) => results.push(Err(refused.error)),
+                    }
                 }
                 results
             }

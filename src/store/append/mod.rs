@@ -7,9 +7,8 @@ mod sqlite;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::time::Instant;
-
 use sqlx::{SqlitePool, postgres::PgConnectOptions};
+use tokio::time::Instant;
 
 use super::{Result, StoreError};
 use crate::{
@@ -214,7 +213,8 @@ pub(super) fn separated(value: &str) -> String {
     joined([value].into_iter())
 }
 
-fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
+/// The values as they stand in one such column.
+pub(super) fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::from(SEPARATOR);
     for value in values {
         text.push_str(value);
@@ -239,9 +239,4 @@ impl EventColumns {
             target_ids,
         }
     }
-}
-
-/// Bytes of a fixed length, as they were stored.
-pub(super) fn fixed<const N: usize>(bytes: Vec<u8>, column: &'static str) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| StoreError::inconsistent("events", column))
 }

@@ -10,13 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use sqlx::SqlitePool;
 
 use super::{
-    Appended, BatchTimes, Failure, PreparedEvent, Written, fixed,
+    Appended, BatchTimes, Failure, PreparedEvent, Written,
     plan::{Beforehand, CompletedTile, Heads, Known, New, Plan, organizations},
 };
 use crate::{
     domain::{ids::EventId, timestamp::Timestamp},
-    merkle::Frontier,
-    store::{StoreError, from_column, to_column},
+    store::{StoreError, fixed, from_column, to_column, tree::frontier},
 };
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -111,15 +110,11 @@ fn read_heads(connection: &Connection, events: &[PreparedEvent]) -> Result<Heads
     let mut heads = Heads::new();
     for organization in organizations(events) {
         let head = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, bytes(row, 1)?));
-        let Some((size, frontier)) =
-            statement.query_row([organization.as_str()], head).optional()?
+        let Some((size, peaks)) = statement.query_row([organization.as_str()], head).optional()?
         else {
             continue;
         };
-        let size = from_column(size, "log_heads", "size")?;
-        let frontier = Frontier::from_bytes(size, &frontier)
-            .ok_or(StoreError::inconsistent("log_heads", "frontier"))?;
-        heads.insert(organization.clone(), frontier);
+        heads.insert(organization.clone(), frontier(size, &peaks)?);
     }
     Ok(heads)
 }
@@ -186,7 +181,7 @@ impl StoredEvent {
         Ok(Appended {
             event_id: EventId::from_stored(self.id),
             sequence: from_column(self.sequence, "events", "sequence")?,
-            leaf_hash: fixed(self.leaf_hash, "leaf_hash")?,
+            leaf_hash: fixed(&self.leaf_hash, "events", "leaf_hash")?,
             created_at: Timestamp::from_micros(self.created_at),
             duplicate,
         })

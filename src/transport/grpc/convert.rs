@@ -1,5 +1,7 @@
 //! Between the messages of the contract and the words of the domain.
 
+pub mod organizations;
+
 use super::values::{
     from_proto_struct, from_proto_time, to_present_struct, to_proto_struct, to_proto_time,
 };
@@ -14,7 +16,7 @@ use crate::{
         export::{Export, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
         idempotency::Idempotency,
-        organization::{AuditLogConfiguration, Organization},
+        organization::AuditLogConfiguration,
         page::{Order, Page, PageDraft},
     },
     proto::v1,
@@ -74,7 +76,6 @@ pub fn created_event(recorded: Recorded) -> v1::CreateEventResponse {
     }
 }
 
-/// An event that was erased has neither salt nor canonical bytes.
 /// Most bytes of the receipts in the answer to one batch. A client receives 4 MiB by default, and must
 /// be able to read which of its events were stored.
 const BATCH_RECEIPTS_BYTES: usize = 2 * 1_024 * 1_024;
@@ -97,6 +98,7 @@ impl BatchedEvents {
     }
 }
 
+/// An event that was erased has neither salt nor canonical bytes.
 pub fn receipt(receipt: Receipt) -> v1::Receipt {
     let data = receipt.data.map(|data| (data.salt.to_vec(), data.canonical_event));
     let (salt, canonical_event) = data.unwrap_or_default();
@@ -240,15 +242,6 @@ const fn export_state(state: ExportState) -> v1::ExportState {
         ExportState::Ready => v1::ExportState::Ready,
         ExportState::Error => v1::ExportState::Error,
         ExportState::Expired => v1::ExportState::Expired,
-    }
-}
-
-pub fn organization(organization: Organization) -> v1::Organization {
-    v1::Organization {
-        id: organization.id.to_string(),
-        name: organization.name,
-        created_at: Some(to_proto_time(organization.created_at)),
-        updated_at: Some(to_proto_time(organization.updated_at)),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use tonic::{Request, Response, Status};
 
-use super::convert;
+use super::convert::{self, organizations};
 use crate::{
-    domain::organization_draft::{OrganizationDraft, OrganizationQuery},
     proto::v1::{self, organizations_server::Organizations},
     service,
     transport::auth::caller,
@@ -31,10 +30,9 @@ impl Organizations for OrganizationsService {
         request: Request<v1::OrganizationsCreateRequest>,
     ) -> Answer<v1::OrganizationsCreateResponse> {
         let caller = caller(&request)?;
-        let v1::OrganizationsCreateRequest { name, organization_id } = request.into_inner();
-        let draft = OrganizationDraft { id: organization_id, name, ..Default::default() };
+        let draft = organizations::draft(request.into_inner());
         let created = self.organizations.create(&caller, draft).await?;
-        let organization = Some(convert::organization(created));
+        let organization = Some(organizations::organization(created));
         Ok(Response::new(v1::OrganizationsCreateResponse { organization }))
     }
 
@@ -44,8 +42,30 @@ impl Organizations for OrganizationsService {
     ) -> Answer<v1::OrganizationsGetResponse> {
         let caller = caller(&request)?;
         let found = self.organizations.get(&caller, &request.into_inner().organization_id).await?;
-        let organization = Some(convert::organization(found));
+        let organization = Some(organizations::organization(found));
         Ok(Response::new(v1::OrganizationsGetResponse { organization }))
+    }
+
+    async fn get_by_external_id(
+        &self,
+        request: Request<v1::OrganizationsGetByExternalIdRequest>,
+    ) -> Answer<v1::OrganizationsGetByExternalIdResponse> {
+        let caller = caller(&request)?;
+        let external_id = request.into_inner().external_id;
+        let found = self.organizations.get_by_external_id(&caller, &external_id).await?;
+        let organization = Some(organizations::organization(found));
+        Ok(Response::new(v1::OrganizationsGetByExternalIdResponse { organization }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::OrganizationsUpdateRequest>,
+    ) -> Answer<v1::OrganizationsUpdateResponse> {
+        let caller = caller(&request)?;
+        let (id, changes) = organizations::changes(request.into_inner());
+        let updated = self.organizations.update(&caller, &id, changes).await?;
+        let organization = Some(organizations::organization(updated));
+        Ok(Response::new(v1::OrganizationsUpdateResponse { organization }))
     }
 
     async fn list(
@@ -53,12 +73,10 @@ impl Organizations for OrganizationsService {
         request: Request<v1::OrganizationsListRequest>,
     ) -> Answer<v1::OrganizationsListResponse> {
         let caller = caller(&request)?;
-        let v1::OrganizationsListRequest { limit, order, before, after } = request.into_inner();
-        let page = convert::page(limit, order, before, after);
-        let query = OrganizationQuery { page, ..Default::default() };
+        let query = organizations::query(request.into_inner());
         let page = self.organizations.list(&caller, query).await?;
         let list_metadata = Some(convert::list_metadata(&page, |item| item.cursor.to_string()));
-        let organizations = page.items.into_iter().map(convert::organization).collect();
+        let organizations = page.items.into_iter().map(organizations::organization).collect();
         Ok(Response::new(v1::OrganizationsListResponse { organizations, list_metadata }))
     }
 

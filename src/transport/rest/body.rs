@@ -87,3 +87,88 @@ fn misfit<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Error
     };
     vec![Violation::new(path, reason, description)].into()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{http::StatusCode, response::IntoResponse};
+    use proptest::prelude::*;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::transport::rest::{
+        events::{CreateEvent, CreateEvents},
+        exports::CreateExport,
+        organizations::{CreateOrganization, UpdateOrganization},
+        retention::SetRetention,
+        schemas::CreateSchema,
+    };
+
+    /// Decodes as every request; what is refused must be the sender's fault.
+    fn decode_all(bytes: &[u8]) {
+        fn one<T: DeserializeOwned>(bytes: &[u8]) {
+            if let Err(refusal) = decode::<T>(bytes) {
+                let status = refusal.into_response().status();
+                assert!([StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status));
+            }
+        }
+        one::<CreateEvent>(bytes);
+        one::<CreateEvents>(bytes);
+        one::<CreateExport>(bytes);
+        one::<CreateOrganization>(bytes);
+        one::<UpdateOrganization>(bytes);
+        one::<SetRetention>(bytes);
+        one::<CreateSchema>(bytes);
+    }
+
+    /// Any JSON, with the names that requests have.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            Just(json!("2026-11-02T08:15:30.250Z")),
+        ];
+        let name = prop::sample::select(vec![
+            "organization_id", "event", "action", "occurred_at", "version", "actor", "targets", "id",
+            "type", "name", "metadata", "context", "location", "requests", "range_start", "actions",
+            "retention_period", "retention_period_in_days", "domain_data", "properties", "x",
+        ]);
+        leaf.prop_recursive(5, 48, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((name.clone(), inner), 0..6).prop_map(|members| {
+                    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_never_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            decode_all(&bytes);
+        }
+
+        #[test]
+        fn json_never_does_harm(json in any_json(), cut: prop::sample::Index, flip: u8) {
+            let mut bytes = json.to_string().into_bytes();
+            decode_all(&bytes);
+            let at = cut.index(bytes.len());
+            bytes[at] ^= flip;
+            decode_all(&bytes);
+            decode_all(&bytes[..at]);
+        }
+    }
+
+    #[test]
+    fn a_member_of_the_wrong_type_is_named_without_its_value() {
+        let sent = br#"{"event": {"targets": [{"id": "a"}, {"id": {"secret": 1}}]}}"#;
+        let Err(Refusal::Service(error)) = decode::<CreateEvent>(sent) else { panic!("taken") };
+        let violation = &error.violations()[0];
+        assert_eq!(violation.field, "event.targets[1].id");
+        assert_eq!(violation.description, "event.targets[1].id must be a string");
+    }
+}

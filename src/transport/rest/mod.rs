@@ -3,16 +3,16 @@
 //! the same service function as their gRPC twin, and convert.
 
 pub mod body;
-mod events;
+pub mod events;
 mod event_reading;
-mod exports;
+pub mod exports;
 mod lenient;
 mod list;
 mod openapi;
-mod organizations;
+pub mod organizations;
 mod query;
-mod retention;
-mod schemas;
+pub mod retention;
+pub mod schemas;
 mod time;
 
 use std::sync::Arc;

@@ -119,8 +119,11 @@ async fn organizations_page_forth_and_back(engine: Engine) {
     let mut ids = Vec::new();
     for number in 0..ITEMS {
         let id = format!("org_{}", number * 5 % ITEMS);
-        let request =
-            OrganizationsCreateRequest { name: "One".into(), organization_id: id.clone() };
+        let request = OrganizationsCreateRequest {
+            name: "One".into(),
+            organization_id: id.clone(),
+            ..Default::default()
+        };
         client.clone().create(request).await.unwrap();
         ids.push(id);
         clock.advance_seconds(1);
@@ -134,7 +137,8 @@ async fn organizations_page_forth_and_back(engine: Engine) {
         audit_logs::proto::v1::UpdateRetentionRequest { organization_id, retention_period_in_days };
     client.clone().update_retention(request).await.unwrap();
     let read = async |Ask { limit, order, before, after }| {
-        let request = OrganizationsListRequest { limit, order, before, after };
+        let request =
+            OrganizationsListRequest { limit, order, before, after, ..Default::default() };
         let answer = client.clone().list(request).await.unwrap().into_inner();
         Page::new(answer.organizations.into_iter().map(|o| o.id), answer.list_metadata)
     };
@@ -200,13 +204,17 @@ async fn what_is_made_at_one_moment_is_listed_once(engine: Engine) {
     let mut ids = Vec::new();
     for number in 0..ITEMS {
         let id = format!("org_{number}");
-        let request =
-            OrganizationsCreateRequest { name: "One".into(), organization_id: id.clone() };
+        let request = OrganizationsCreateRequest {
+            name: "One".into(),
+            organization_id: id.clone(),
+            ..Default::default()
+        };
         client.clone().create(request).await.unwrap();
         ids.push(id);
     }
     let read = async |Ask { limit, order, before, after }| {
-        let request = OrganizationsListRequest { limit, order, before, after };
+        let request =
+            OrganizationsListRequest { limit, order, before, after, ..Default::default() };
         let answer = client.clone().list(request).await.unwrap().into_inner();
         Page::new(answer.organizations.into_iter().map(|o| o.id), answer.list_metadata)
     };

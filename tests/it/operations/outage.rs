@@ -1,14 +1,15 @@
 //! A database that comes late, goes away and comes back: health tells, calls are refused in a way
 //! that says to come again, and no restart is needed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use audit_logs::{
     app::{App, Migration},
     client::{AuditLogs, Client},
     domain::clock::SystemClock,
+    proto::v1::ListEventsRequest,
 };
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
@@ -20,7 +21,7 @@ use super::{
     proxy::{Line, Proxy},
 };
 use crate::support::{
-    Engine, Refusal, create_event,
+    Engine, Refusal, TestServer, create_event,
     postgres::is_available,
     schema_for,
     server::{ROOT_KEY, fresh_settings},
@@ -55,7 +56,7 @@ impl Running {
 
     /// How many events are stored, asked past the proxy.
     async fn size_of_log(&self) -> u64 {
-        let mut connection = sqlx::PgConnection::connect(&self.database_url).await.unwrap();
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
             .fetch_one(&mut connection)
             .await
@@ -167,8 +168,7 @@ async fn an_event_whose_commit_was_not_heard_of_is_found_again() {
         })
         .await;
         proxy.set(Line::Cut);
-        // So that every connection sees it.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("every connection is cut", async || proxy.is_idle().then_some(())).await;
         proxy.set(Line::Open);
         let created = call.await.unwrap().unwrap().into_inner();
         assert_eq!((created.sequence, created.duplicate), (expected * 2 - 1, false));
@@ -207,4 +207,51 @@ async fn a_server_whose_database_is_silent_can_be_stopped() {
     server.until_health_is(ServingStatus::Serving).await;
     proxy.set(Line::Silent);
     server.stop().await;
+}
+
+/// Ends the sessions of everybody else, as a server does whose role changes.
+async fn end_sessions(admin: &mut PgConnection) {
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    admin.execute(others).await.unwrap();
+}
+
+/// Checks that a write was refused by the database, for now.
+fn expect_database_unavailable(status: &Status) {
+    let refusal = Refusal::of(status);
+    assert_eq!((refusal.code, &*refusal.reason), (Code::Unavailable, "DATABASE_UNAVAILABLE"));
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+}
+
+/// As when a standby answers in the place of the primary, and is promoted later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_turns_read_only_and_back_needs_no_restart() {
+    if !is_available() {
+        return;
+    }
+    let server = TestServer::start(Engine::Postgres).await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let url = server.settings.database_url();
+    let name = url.rsplit('/').next().unwrap();
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let alter = format!("ALTER DATABASE {name} SET default_transaction_read_only");
+    admin.execute(AssertSqlSafe(format!("{alter} = on"))).await.unwrap();
+    end_sessions(&mut admin).await;
+
+    let event = client.create_event(create_event("acme", "doc.read")).await;
+    expect_database_unavailable(&event.unwrap_err());
+    let schema = client.create_action_schema(schema_for("doc.edited")).await;
+    expect_database_unavailable(&schema.unwrap_err());
+    let list = ListEventsRequest { organization_id: "acme".into(), ..Default::default() };
+    assert_eq!(client.list_events(list).await.unwrap().into_inner().events.len(), 1);
+
+    admin.execute(AssertSqlSafe(format!("{alter} = off"))).await.unwrap();
+    // A lane makes a new connection after such an error, though its old one still works.
+    let created = client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    assert_eq!(created.into_inner().sequence, 1);
+    end_sessions(&mut admin).await;
+    client.create_action_schema(schema_for("doc.edited")).await.unwrap();
+    client.create_event(create_event("acme", "doc.edited")).await.unwrap();
 }

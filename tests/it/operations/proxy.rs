@@ -65,6 +65,12 @@ impl Proxy {
             }
         });
     }
+
+    /// Whether no connection is left.
+    pub fn is_idle(&self) -> bool {
+        // Each connection has a receiver, and the listener has one.
+        self.line.receiver_count() <= 1
+    }
 }
 
 async fn connect(client: TcpStream, database: SocketAddr, line: watch::Receiver<Line>) {

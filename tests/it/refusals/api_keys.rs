@@ -30,7 +30,11 @@ async fn with_organizations(server: &TestServer, count: usize) -> Vec<String> {
     for number in 0..count {
         let organization_id = format!("org_{number}");
         ids.push(organization_id.clone());
-        let request = OrganizationsCreateRequest { name: "One".into(), organization_id };
+        let request = OrganizationsCreateRequest {
+            name: "One".into(),
+            organization_id,
+            ..Default::default()
+        };
         organizations.create(request).await.unwrap();
     }
     ids

@@ -9,6 +9,7 @@ mod exports;
 mod filters;
 mod lists;
 mod metadata;
+mod organization_details;
 mod organizations;
 mod wire;
 

@@ -19,7 +19,11 @@ on_every_engine!(
 );
 
 fn named(id: &str) -> OrganizationsCreateRequest {
-    OrganizationsCreateRequest { name: "Acme".into(), organization_id: id.into() }
+    OrganizationsCreateRequest {
+        name: "Acme".into(),
+        organization_id: id.into(),
+        ..Default::default()
+    }
 }
 
 async fn with_acme(engine: Engine) -> (TestServer, Organizations) {
@@ -41,7 +45,8 @@ async fn create_names_each_wrong_field(engine: Engine) {
     for (name, id) in
         [(long(255), long(128)), (wide(255), "0".into()), (" ".into(), "Z:.-_".into())]
     {
-        let request = OrganizationsCreateRequest { name, organization_id: id };
+        let request =
+            OrganizationsCreateRequest { name, organization_id: id, ..Default::default() };
         client.clone().create(request).await.unwrap();
     }
 }

@@ -1,7 +1,10 @@
 //! Requests that are right; a test changes what it is about.
 
-use audit_logs::proto::v1::{
-    Actor, Context, CreateActionSchemaRequest, CreateEventRequest, Event, SchemaTarget, Target,
+use audit_logs::{
+    domain::limits::METADATA_VALUE_CHARS,
+    proto::v1::{
+        Actor, Context, CreateActionSchemaRequest, CreateEventRequest, Event, SchemaTarget, Target,
+    },
 };
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
@@ -55,6 +58,17 @@ pub fn create_event(organization: &str, action: &str) -> CreateEventRequest {
         idempotency_key: String::new(),
         receipt: false,
     }
+}
+
+/// The request with so many bytes of text more in its metadata; at most 24,000.
+pub fn with_text(mut request: CreateEventRequest, bytes: usize) -> CreateEventRequest {
+    let metadata = request.event.as_mut().and_then(|event| event.metadata.as_mut()).unwrap();
+    for (number, text) in "x".repeat(bytes).as_bytes().chunks(METADATA_VALUE_CHARS).enumerate() {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let value = Value { kind: Some(Kind::StringValue(text)) };
+        metadata.fields.insert(format!("text_{number}"), value);
+    }
+    request
 }
 
 /// A value of a `Struct`.

@@ -9,7 +9,7 @@ pub mod status;
 pub mod waiting;
 
 pub use self::{
-    builders::{an_event, at, create_event, metadata, schema_for},
+    builders::{an_event, at, create_event, metadata, schema_for, with_text},
     server::{Engine, TestServer},
     status::Refusal,
     waiting::until,

@@ -137,8 +137,11 @@ async fn an_unknown_organization_wins_over_an_unknown_action(engine: Engine) {
 async fn an_id_taken_in_another_environment_is_taken(engine: Engine) {
     let (world, key) = two_environments(engine).await;
     let mut organizations = world.server.organizations_as(&key).await;
-    let request =
-        OrganizationsCreateRequest { name: "Mine".into(), organization_id: "acme".into() };
+    let request = OrganizationsCreateRequest {
+        name: "Mine".into(),
+        organization_id: "acme".into(),
+        ..Default::default()
+    };
     let refusal = Refusal::of(&organizations.create(request).await.unwrap_err());
     assert_eq!(refusal.code, Code::AlreadyExists);
     let get = OrganizationsGetRequest { organization_id: "acme".into() };

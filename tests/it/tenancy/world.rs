@@ -6,8 +6,8 @@ use audit_logs::proto::v1::{
     GetConsistencyProofRequest, GetEventRequest, GetExportRequest, GetInclusionProofRequest,
     GetPublicKeyRequest, GetRetentionRequest, ListActionSchemasRequest, ListActionsRequest,
     ListEventsRequest, ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
-    OrganizationsGetRequest, OrganizationsListRequest, UpdateRetentionRequest,
-    get_inclusion_proof_request::Event,
+    OrganizationsGetByExternalIdRequest, OrganizationsGetRequest, OrganizationsListRequest,
+    OrganizationsUpdateRequest, UpdateRetentionRequest, get_inclusion_proof_request::Event,
 };
 use prost::Message;
 
@@ -40,6 +40,8 @@ fn named(rpc: &'static str, message: &impl Message, not_found: &'static str) -> 
 }
 
 const NO_ORGANIZATION: &str = "ORGANIZATION_NOT_FOUND";
+/// The external id of acme.
+const EXTERNAL_ID: &str = "customer 1";
 const NO_CURSOR: &str = "CURSOR_NOT_FOUND";
 
 pub fn export_of(organization: &str) -> CreateExportRequest {
@@ -58,6 +60,13 @@ impl World {
         for action in ["doc.read", "doc.secret"] {
             client.create_action_schema(schema_for(action)).await.unwrap();
         }
+        let acme = OrganizationsCreateRequest {
+            name: "acme".into(),
+            organization_id: "acme".into(),
+            external_id: EXTERNAL_ID.into(),
+            ..Default::default()
+        };
+        server.organizations().await.create(acme).await.unwrap();
         let created = client.create_event(create_event("acme", "doc.read")).await.unwrap();
         client.create_event(create_event("acme", "doc.secret")).await.unwrap();
         client.create_event(create_event("beta", "doc.read")).await.unwrap();
@@ -208,6 +217,13 @@ impl World {
         let before = OrganizationsListRequest { before: cursor(), ..Default::default() };
         let after = OrganizationsListRequest { after: cursor(), ..Default::default() };
         let get = OrganizationsGetRequest { organization_id: organization_id() };
+        let by_external_id =
+            OrganizationsGetByExternalIdRequest { external_id: EXTERNAL_ID.into() };
+        let rename = OrganizationsUpdateRequest {
+            organization_id: organization_id(),
+            name: Some("Acme".into()),
+            ..Default::default()
+        };
         let retention = GetRetentionRequest { organization_id: organization_id() };
         let update = UpdateRetentionRequest {
             organization_id: organization_id(),
@@ -220,6 +236,8 @@ impl World {
             named("Organizations/List", &before, NO_CURSOR),
             named("Organizations/List", &after, NO_CURSOR),
             named("Organizations/Get", &get, NO_ORGANIZATION),
+            named("Organizations/GetByExternalId", &by_external_id, NO_ORGANIZATION),
+            named("Organizations/Update", &rename, NO_ORGANIZATION),
             named("Organizations/GetRetention", &retention, NO_ORGANIZATION),
             named("Organizations/UpdateRetention", &update, NO_ORGANIZATION),
             named("Organizations/GetAuditLogConfiguration", &configuration, NO_ORGANIZATION),

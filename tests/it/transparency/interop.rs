@@ -86,6 +86,7 @@ async fn key_of_new_log(server: &TestServer) -> String {
     let organization = audit_logs::proto::v1::OrganizationsCreateRequest {
         organization_id: "acme".into(),
         name: "Acme".into(),
+        ..Default::default()
     };
     server.organizations().await.create(organization).await.unwrap();
     key_of(server, "acme").await.to_string()

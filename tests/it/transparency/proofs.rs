@@ -78,6 +78,7 @@ async fn checkpoints_state_size_and_root(engine: Engine) {
     let organization = audit_logs::proto::v1::OrganizationsCreateRequest {
         organization_id: "empty".into(),
         name: "Empty".into(),
+        ..Default::default()
     };
     server.organizations().await.create(organization).await.unwrap();
     let answer = checkpoint(&server, "empty").await;

@@ -7,13 +7,15 @@ use audit_logs::proto::v1::{
     batch_create_events_result::Result::Created,
 };
 use futures::future::join_all;
+use prost::Message;
 
 use super::{by_sequence, check_receipt, checkpoint, create_batch, grow, key_of, log};
-use crate::support::{Engine, TestServer, create_event, on_every_engine, schema_for};
+use crate::support::{Engine, TestServer, create_event, on_every_engine, schema_for, with_text};
 
 on_every_engine!(
     a_receipt_proves_the_event_at_once,
     batches_give_a_receipt_for_each_event_that_wants_one,
+    a_large_batch_gives_as_many_receipts_as_a_client_can_read,
     a_repetition_gets_the_receipt_of_the_first_copy,
     a_repeated_batch_gets_all_receipts_again,
     concurrent_events_get_receipts_that_agree,
@@ -81,6 +83,33 @@ async fn batches_give_a_receipt_for_each_event_that_wants_one(engine: Engine) {
             }
         }
     }
+}
+
+/// The receipts of all events would be more than the 4 MiB that a client takes by default; it must be
+/// able to read what became of them.
+async fn a_large_batch_gives_as_many_receipts_as_a_client_can_read(engine: Engine) {
+    const CLIENT_TAKES: usize = 4 * 1_024 * 1_024;
+    const MOST_BYTES: usize = 2 * 1_024 * 1_024;
+    let server = server(engine).await;
+    let requests = vec![with_text(with_receipt("acme"), 3_300); 1_000];
+    let answers = create_batch(&server, requests, false).await;
+    assert!(answers.iter().map(|answer| answer.sequence).eq(0..1_000));
+    let receipts: Vec<_> = answers.iter().map_while(|answer| answer.receipt.as_ref()).collect();
+    let without = &answers[receipts.len()..];
+    assert!(without.iter().all(|answer| answer.receipt.is_none()));
+    let bytes: usize = receipts.iter().map(|receipt| receipt.encoded_len()).sum();
+    // One more would have been too much, and all together more than the client takes.
+    let (next, all) = (bytes / receipts.len(), bytes * 1_000 / receipts.len());
+    assert!(bytes <= MOST_BYTES && bytes + 2 * next > MOST_BYTES, "{bytes}");
+    assert!(all > CLIENT_TAKES, "{all}");
+    for answer in [&answers[0], &answers[receipts.len() - 1]] {
+        assert_eq!(checked(&server, "acme", answer).await, 1_000);
+    }
+    // The others can be asked for.
+    let request = by_sequence("acme", without[0].sequence, None);
+    let asked = log(&server).await.get_inclusion_proof(request).await.unwrap().into_inner();
+    let answer = CreateEventResponse { receipt: asked.receipt, ..without[0].clone() };
+    assert_eq!(checked(&server, "acme", &answer).await, 1_000);
 }
 
 async fn a_repetition_gets_the_receipt_of_the_first_copy(engine: Engine) {

@@ -10,14 +10,13 @@ use crate::{
         ids::{EventId, OrganizationId},
         timestamp::Timestamp,
     },
-    merkle::Frontier,
     store::{
-        StoreError,
         append::{
-            Appended, PreparedEvent, fixed,
+            Appended, PreparedEvent,
             plan::{CompletedTile, Heads, Known},
         },
-        from_column, to_column,
+        fixed, from_column, to_column,
+        tree::frontier,
     },
 };
 
@@ -32,10 +31,8 @@ pub async fn lock_heads(
     let ids: Vec<&str> = organizations.iter().map(|id| id.as_str()).collect();
     let mut heads = Heads::new();
     for row in sqlx::query(SQL).bind(ids).fetch_all(connection).await? {
-        let size = from_column(row.try_get(1)?, "log_heads", "size")?;
-        let frontier = Frontier::from_bytes(size, row.try_get(2)?)
-            .ok_or(StoreError::inconsistent("log_heads", "frontier"))?;
-        heads.insert(OrganizationId::from_stored(row.try_get::<String, _>(0)?), frontier);
+        let organization = OrganizationId::from_stored(row.try_get::<String, _>(0)?);
+        heads.insert(organization, frontier(row.try_get(1)?, row.try_get(2)?)?);
     }
     Ok(heads)
 }
@@ -62,7 +59,10 @@ pub async fn known_keys(
     let mut known = Known::new();
     for row in query.fetch_all(connection).await? {
         let organization = OrganizationId::from_stored(row.try_get::<String, _>(4)?);
-        known.insert((organization, fixed(row.try_get(5)?, "key")?), stored(&row, true)?);
+        known.insert(
+            (organization, fixed(row.try_get(5)?, "idempotency_keys", "key")?),
+            stored(&row, true)?,
+        );
     }
     Ok(known)
 }
@@ -91,7 +91,7 @@ fn stored(row: &PgRow, duplicate: bool) -> Result<Appended> {
     Ok(Appended {
         event_id: EventId::from_stored(row.try_get::<String, _>(0)?),
         sequence: from_column(row.try_get(1)?, "events", "sequence")?,
-        leaf_hash: fixed(row.try_get(2)?, "leaf_hash")?,
+        leaf_hash: fixed(row.try_get(2)?, "events", "leaf_hash")?,
         created_at: Timestamp::from_micros(row.try_get(3)?),
         duplicate,
     })

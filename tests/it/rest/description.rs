@@ -1,0 +1,166 @@
+//! That `/openapi.json` describes what is served, and that what is served is as it describes.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::calls::{Answer, Rest, openapi};
+use crate::support::{Engine, TestServer, on_every_engine};
+
+on_every_engine!(
+    the_description_is_served_without_a_key,
+    every_described_operation_is_served,
+    no_other_method_is_served_on_a_described_path,
+    rest_twins_of_rpcs_are_described_or_known_to_be_missing,
+);
+
+/// The operations of the description: path, method.
+fn operations() -> Vec<(&'static str, String)> {
+    let paths = openapi()["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().keys();
+        methods.map(move |method| (path.as_str(), method.to_uppercase()))
+    });
+    operations.collect()
+}
+
+/// Whether a concrete path is one of the described form.
+fn is_of(template: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap();
+    let (template, path): (Vec<_>, Vec<_>) =
+        (template.split('/').collect(), path.split('/').collect());
+    template.len() == path.len()
+        && template.iter().zip(&path).all(|(template, part)| {
+            template == part || template.starts_with('{') && !part.is_empty()
+        })
+}
+
+/// Holds an answer against the description of its operation, strictly.
+pub fn check(method: &Method, path: &str, answer: &Answer) {
+    // Told of every operation in the description's introduction, and of what is none.
+    const COMMON: [u16; 7] = [401, 403, 404, 405, 413, 503, 504];
+    let paths = openapi()["paths"].as_object().unwrap();
+    // A literal path wins over one with a variable.
+    let described = paths.iter().filter(|(template, _)| is_of(template, path));
+    let described = described.min_by_key(|(template, _)| template.matches('{').count());
+    let operation =
+        described.and_then(|(_, methods)| methods.get(method.as_str().to_lowercase()));
+    let responses = operation.map(|operation| &operation["responses"]);
+    let response = responses.and_then(|responses| responses.get(answer.status.to_string()));
+    let schema = match response {
+        Some(response) => &response["content"]["application/json"]["schema"],
+        None if COMMON.contains(&answer.status) => &json!({"$ref": "#/components/schemas/ErrorBody"}),
+        // A malformed path or body, which every operation refuses alike.
+        None if [400, 422].contains(&answer.status) => {
+            &json!({"$ref": "#/components/schemas/ErrorBody"})
+        }
+        None => panic!("{method} {path}: {} is not described", answer.status),
+    };
+    let root = json!({"allOf": [schema], "components": strict(&openapi()["components"])});
+    let validator = jsonschema::validator_for(&root).unwrap();
+    let wrong: Vec<_> = validator.iter_errors(&answer.body).map(|e| e.to_string()).collect();
+    assert!(wrong.is_empty(), "{method} {path} {}: {wrong:?} in {}", answer.status, answer.body);
+}
+
+/// The same schemas, where an object has no members but those that are described, and a time has the
+/// one form that every SDK reads.
+fn strict(schemas: &Value) -> Value {
+    match schemas {
+        Value::Object(members) => {
+            let mut strict: Map<_, _> =
+                members.iter().map(|(key, value)| (key.clone(), self::strict(value))).collect();
+            if members.get("type") == Some(&json!("object")) && members.contains_key("properties") {
+                strict.insert("additionalProperties".to_owned(), false.into());
+            }
+            if members.get("format") == Some(&json!("date-time")) {
+                let form = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$";
+                strict.insert("pattern".to_owned(), form.into());
+            }
+            Value::Object(strict)
+        }
+        Value::Array(items) => Value::Array(items.iter().map(strict).collect()),
+        other => other.clone(),
+    }
+}
+
+async fn the_description_is_served_without_a_key(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let answer = reqwest::get(format!("{}/openapi.json", server.url)).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/json; charset=utf-8");
+    let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(&body, openapi());
+    assert_eq!(body["openapi"], "3.1.0");
+    assert_eq!(body["components"]["securitySchemes"]["api_key"]["scheme"], "bearer");
+    // Every member has a description: clients are generated from this.
+    for (name, schema) in body["components"]["schemas"].as_object().unwrap() {
+        for (member, about) in schema["properties"].as_object().into_iter().flatten() {
+            let described = about.get("description").is_some() || about.get("$ref").is_some();
+            assert!(described || about.get("oneOf").is_some(), "{name}.{member}");
+        }
+    }
+}
+
+fn concrete(template: &str) -> String {
+    let parts = template.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+async fn every_described_operation_is_served(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let anonymous = Rest::with_key(&server, None);
+    assert_eq!(operations().len(), 18);
+    for (template, method) in operations() {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        // The key is asked for before anything else.
+        let answer = anonymous.call(method.clone(), &concrete(template), None, &[]).await;
+        assert_eq!(answer.refusal(), (401, "unauthorized"), "{method} {template}");
+        assert_eq!(answer.body["message"], "Unauthorized");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+}
+
+async fn no_other_method_is_served_on_a_described_path(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let rest = Rest::new(&server);
+    let described = operations();
+    for template in openapi()["paths"].as_object().unwrap().keys() {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if described.contains(&(template, method.to_owned())) {
+                continue;
+            }
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let answer = rest.call(method.clone(), &concrete(template), None, &[]).await;
+            assert_eq!(answer.refusal(), (405, "method_not_allowed"), "{method} {template}");
+            assert!(answer.headers.contains_key("allow"));
+        }
+    }
+}
+
+/// RPCs whose HTTP twin is not served: their annotation says where it would be.
+const WITHOUT_TWIN: [&str; 3] = ["/v1/api_keys", "/v1/exports", "/v1/organizations/"];
+
+async fn rest_twins_of_rpcs_are_described_or_known_to_be_missing(_: Engine) {
+    let pool =
+        prost_reflect::DescriptorPool::decode(audit_logs::proto::DESCRIPTORS).unwrap();
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let described = operations();
+    let mut twins = 0;
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let options = method.options();
+        if !options.has_extension(&http) {
+            continue;
+        }
+        let rule = options.get_extension(&http).as_message().unwrap().clone();
+        for verb in ["get", "put", "post", "delete"] {
+            let path = rule.get_field_by_name(verb).unwrap().as_str().unwrap().to_owned();
+            if path.is_empty() || WITHOUT_TWIN.iter().any(|prefix| path.starts_with(prefix)) {
+                continue;
+            }
+            let served = described.iter().any(|(template, described)| {
+                *described == verb.to_uppercase() && concrete(template) == concrete(&path)
+            });
+            assert!(served, "{} has no twin: {verb} {path}", method.full_name());
+            twins += 1;
+        }
+    }
+    assert_eq!(twins, described.len());
+}
