@@ -98,6 +98,12 @@ demo:
 grpcurl-session:
     bash scripts/readme-session.sh
 
+# Runs the official WorkOS SDKs, as their registries have them, against a real server on both engines;
+# `just sdk python java` runs some. tests/sdk/README.md says what they check.
+sdk *ARGS:
+    cargo build --workspace --locked --bin audit-logs
+    python3 tests/sdk/run.py {{ ARGS }}
+
 # Shows that an export takes constant memory; a PostgreSQL URL may follow the number of events.
 export-memory EVENTS="1000000" *URL:
     cargo build --release --locked --bins --example export_memory
