@@ -8,7 +8,12 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    Api, KnownCaller, Segment, body::Sent, lenient, list::List, query::Query, time::millis,
+    Api, KnownCaller, Segment,
+    body::Sent,
+    lenient,
+    list::List,
+    query::{PageParameters, Query},
+    time::millis,
 };
 use crate::{
     domain::{
@@ -247,10 +252,7 @@ async fn create_organization(
     params(
         ("domains" = Option<Vec<String>>, Query, description = "With any of these domains"),
         ("search" = Option<String>, Query, description = "With this in the name, or as id or external id"),
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<OrganizationBody>),

@@ -5,7 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{KnownCaller, Segment, body::Sent, lenient, list::List, query::Query, time::millis};
+use super::{
+    KnownCaller, Segment,
+    body::Sent,
+    lenient,
+    list::List,
+    query::{PageParameters, Query},
+    time::millis,
+};
 use crate::{
     domain::action_schema::{
         Action, ActionSchema, ActorDefinition, SchemaDefinition, TargetDefinition,
@@ -202,10 +209,7 @@ pub(super) async fn create_schema(
     tag = "Audit Logs",
     params(
         ("action_name" = String, Path, description = "Name of the action, percent-encoded"),
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<SchemaView>),
@@ -229,10 +233,7 @@ pub(super) async fn list_schemas(
     path = "/audit_logs/actions",
     tag = "Audit Logs",
     params(
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<ActionView>),
