@@ -73,6 +73,11 @@ torture ROUNDS="100" SEED="":
     if [[ -n '{{ SEED }}' ]]; then export AUDIT_LOGS_TEST_TORTURE_SEED='{{ SEED }}'; fi
     cargo test --locked --test it torture:: -- --nocapture --skip torture::teeth
 
+# Feeds the decoder of REST requests with what libFuzzer makes up, for that many seconds. Needs
+# `cargo install cargo-fuzz` and a C++ compiler; without sanitizers a stable toolchain will do.
+fuzz SECONDS="60":
+    cargo fuzz run --sanitizer none rest_request -- -max_total_time={{ SECONDS }}
+
 # Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
 readme-run: (readme-block "run")
 
@@ -92,6 +97,12 @@ demo:
 # Runs the README's grpcurl session against a real server.
 grpcurl-session:
     bash scripts/readme-session.sh
+
+# Runs the official WorkOS SDKs, as their registries have them, against a real server on both engines;
+# `just sdk python java` runs some. tests/sdk/README.md says what they check.
+sdk *ARGS:
+    cargo build --workspace --locked --bin audit-logs
+    python3 tests/sdk/run.py {{ ARGS }}
 
 # Shows that an export takes constant memory; a PostgreSQL URL may follow the number of events.
 export-memory EVENTS="1000000" *URL:
