@@ -12,7 +12,7 @@ use tonic::Code;
 
 use super::Trail;
 use crate::{
-    support::{Engine, Refusal, at, on_every_engine},
+    support::{Engine, Refusal, at, on_every_engine, server::ROOT_KEY},
     transparency::grow,
 };
 
@@ -63,6 +63,12 @@ async fn a_held_organization_cannot_be_deleted(engine: Engine) {
     let mut client = trail.server.organizations().await;
     let refusal = Refusal::of(&client.delete(delete()).await.unwrap_err());
     assert_eq!((refusal.code, &*refusal.reason), (Code::FailedPrecondition, "LEGAL_HOLD"));
+    let rest = reqwest::Client::builder().build().unwrap();
+    let rest = rest.delete(format!("{}/organizations/acme", trail.server.url));
+    let refused = rest.bearer_auth(ROOT_KEY).send().await.unwrap();
+    assert_eq!(refused.status(), reqwest::StatusCode::FORBIDDEN);
+    let body: serde_json::Value = serde_json::from_slice(&refused.bytes().await.unwrap()).unwrap();
+    assert_eq!(body["code"], "legal_hold");
     assert_eq!(trail.list("acme").await.len(), 1);
     release(&trail).await;
     client.delete(delete()).await.unwrap();
