@@ -75,6 +75,11 @@ torture ROUNDS="100" SEED="":
     if [[ -n '{{ SEED }}' ]]; then export AUDIT_LOGS_TEST_TORTURE_SEED='{{ SEED }}'; fi
     cargo test --locked --test it torture:: -- --nocapture --skip torture::teeth
 
+# Feeds the decoder of REST requests with what libFuzzer makes up, for that many seconds. Needs
+# `cargo install cargo-fuzz` and a C++ compiler; without sanitizers a stable toolchain will do.
+fuzz SECONDS="60":
+    cargo fuzz run --sanitizer none rest_request -- -max_total_time={{ SECONDS }}
+
 # Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
 readme-run: (readme-block "run")
 

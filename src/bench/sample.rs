@@ -123,7 +123,7 @@ fn draft(variant: usize) -> EventDraft {
             "Sample Person",
             json!({"role": "editor"}),
         )),
-        targets: vec![
+        targets: Some(vec![
             party(
                 "document",
                 format!("doc_{variant:08}"),
@@ -131,7 +131,7 @@ fn draft(variant: usize) -> EventDraft {
                 json!({"pages": variant + 1}),
             ),
             party("folder", format!("folder_{variant:04}"), "", json!({})),
-        ],
+        ]),
         context: Some(ContextDraft {
             location: format!("203.0.113.{variant}"),
             user_agent: browser.to_owned(),
@@ -145,7 +145,7 @@ fn draft(variant: usize) -> EventDraft {
 
 fn message(draft: &EventDraft) -> v1::Event {
     let metadata = |map: &Map<String, Value>| (!map.is_empty()).then(|| to_struct(map));
-    let targets = draft.targets.iter().map(|target| v1::Target {
+    let targets = draft.targets.iter().flatten().map(|target| v1::Target {
         id: target.id.clone(),
         r#type: target.kind.clone(),
         name: target.name.clone(),

@@ -167,7 +167,7 @@ mod tests {
                 name: actor.name,
                 metadata: map(actor.metadata),
             }),
-            targets: event.targets.into_iter().map(target).collect(),
+            targets: Some(event.targets.into_iter().map(target).collect()),
             context: Some(ContextDraft {
                 location: context.location,
                 user_agent: context.user_agent,

@@ -83,8 +83,8 @@ pub struct EventDraft {
     pub occurred_at: TimeDraft,
     /// Who did it.
     pub actor: Option<PartyDraft>,
-    /// What it was done to.
-    pub targets: Vec<PartyDraft>,
+    /// What it was done to; `None` if no list was sent, which protobuf cannot tell from an empty one.
+    pub targets: Option<Vec<PartyDraft>>,
     /// From where.
     pub context: Option<ContextDraft>,
     /// Further facts.
@@ -162,7 +162,11 @@ fn check_occurred_at(
     Some(instant)
 }
 
-fn check_targets(targets: Vec<PartyDraft>, violations: &mut Violations) -> Vec<Party> {
+fn check_targets(targets: Option<Vec<PartyDraft>>, violations: &mut Violations) -> Vec<Party> {
+    let Some(targets) = targets else {
+        violations.add("event.targets", Reason::Required, "event.targets is required");
+        return Vec::new();
+    };
     if targets.len() > limits::TARGETS {
         let description = format!("event.targets must have at most {} entries", limits::TARGETS);
         violations.add("event.targets", Reason::TooMany, description);
@@ -273,6 +277,7 @@ mod tests {
             action: "user.signed_in".into(),
             occurred_at: TimeDraft::At(Timestamp::from_micros(0)),
             actor: Some(PartyDraft { id: "1".into(), kind: "user".into(), ..Default::default() }),
+            targets: Some(Vec::new()),
             context: Some(ContextDraft { location: "::1".into(), ..Default::default() }),
             ..Default::default()
         }
@@ -288,8 +293,9 @@ mod tests {
     fn tells_all_that_is_missing_at_once() {
         let found = EventDraft::default().validate(Timestamp::from_micros(0)).unwrap_err();
         let fields: Vec<_> = found.iter().map(|v| (v.field.as_str(), v.reason)).collect();
-        let expected = ["event.action", "event.occurred_at", "event.actor", "event.context"];
-        assert_eq!(fields, expected.map(|field| (field, Reason::Required)));
+        let expected = ["action", "occurred_at", "actor", "targets", "context"];
+        let expected = expected.map(|member| format!("event.{member}"));
+        assert_eq!(fields, expected.each_ref().map(|field| (&**field, Reason::Required)));
     }
 
     #[test]

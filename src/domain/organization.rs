@@ -113,7 +113,8 @@ mod tests {
             assert_eq!(days_of_period(&name), Some(days), "{name}");
             assert!(is_retention_period(days));
         }
-        for bad in ["", "1", "1_MONTHS", "12_MONTHS", "0_YEARS", "11_YEARS", "01_MONTH", "+2_YEARS"] {
+        for bad in ["", "1", "1_MONTHS", "12_MONTHS", "0_YEARS", "11_YEARS", "01_MONTH", "+2_YEARS"]
+        {
             assert_eq!(days_of_period(bad), None, "{bad}");
         }
     }

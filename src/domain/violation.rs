@@ -85,11 +85,7 @@ pub struct BrokenRule {
 
 impl Violation {
     /// Something that is wrong apart from any schema.
-    pub fn new(
-        field: impl Into<String>,
-        reason: Reason,
-        description: impl Into<String>,
-    ) -> Self {
+    pub fn new(field: impl Into<String>, reason: Reason, description: impl Into<String>) -> Self {
         let (field, description) = (field.into(), description.into());
         Self { field, reason, description, rule: None }
     }

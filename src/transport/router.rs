@@ -164,8 +164,7 @@ pub async fn routes(
         .layer(middleware::from_fn(request_id::assign));
     let unknown = get(unknown).fallback(unknown).layer(middleware::from_fn(request_id::assign));
     let router = grpc.merge(http).fallback_service(unknown);
-    let router =
-        if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
+    let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
 }
 

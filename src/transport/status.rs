@@ -144,6 +144,7 @@ impl ItemStatuses {
 
 /// The status and the body of a failure, and after how many seconds a retry helps.
 pub fn http_failure(error: &Error) -> (StatusCode, ErrorBody, Option<u64>) {
+    log(error);
     let (_, status) = codes(error);
     let retry = retry_helps(error).then_some(RETRY_DELAY.as_secs());
     (status, error_body(error), retry)
@@ -179,7 +180,6 @@ fn field_errors(error: &Error) -> Vec<FieldError> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        log(&self);
         let (status, body, retry) = http_failure(&self);
         let mut response = (status, JsonBody(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {

@@ -58,7 +58,7 @@ fn event_draft(event: v1::Event) -> EventDraft {
         version: event.version.into(),
         occurred_at: from_proto_time(event.occurred_at),
         actor: event.actor.map(actor),
-        targets: event.targets.into_iter().map(target).collect(),
+        targets: Some(event.targets.into_iter().map(target).collect()),
         context: event.context.map(context),
         metadata: from_proto_struct(event.metadata),
     }

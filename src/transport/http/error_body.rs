@@ -69,15 +69,14 @@ impl FieldError {
     pub fn of_schema(violation: &Violation) -> Self {
         let plain = Self::new(violation);
         let instance_path = pointer(&violation.field);
-        let (code, rule) = match violation.rule.as_deref() {
-            Some(rule) => (rule.keyword.clone(), rule.clone()),
-            // There is no such action or version.
-            None => {
-                let schema_path = format!("/properties{instance_path}/enum");
-                let keyword = "enum".to_owned();
-                (plain.code, BrokenRule { keyword, schema_path, params: Map::new() })
-            }
+        let no_such_name = || BrokenRule {
+            keyword: "enum".to_owned(),
+            schema_path: format!("/properties{instance_path}/enum"),
+            params: Map::new(),
         };
+        let rule = violation.rule.as_deref();
+        let code = rule.map_or(plain.code, |rule| rule.keyword.clone());
+        let rule = rule.cloned().unwrap_or_else(no_such_name);
         Self {
             code,
             instance_path: Some(instance_path),

@@ -55,31 +55,34 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
 /// Decodes a body: what is no JSON object is refused as a whole, a member of the wrong type by its
 /// path.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    let Some(first) = first else {
+    // The parser alone would not look at texts that nobody reads.
+    let Ok(text) = str::from_utf8(bytes) else {
+        return Err(Refusal::Body("The body is not UTF-8.".to_owned()));
+    };
+    let Some(first) = text.trim_start().chars().next() else {
         return Err(Refusal::Body("The body is empty; send a JSON object.".to_owned()));
     };
-    match serde_json::from_slice(bytes) {
-        Ok(sent) if *first == b'{' => Ok(sent),
+    match serde_json::from_str(text) {
+        Ok(sent) if first == '{' => Ok(sent),
         Err(error) if error.classify() != Category::Data => {
             let (line, column) = (error.line(), error.column());
             let place = format!("The body is not JSON at line {line}, column {column}.");
             Err(Refusal::Body(place))
         }
-        Err(error) if *first == b'{' => Err(misfit::<T>(bytes, &error).into()),
+        Err(error) if first == '{' => Err(misfit::<T>(text, &error).into()),
         _ => Err(Refusal::Body("The body must be a JSON object.".to_owned())),
     }
 }
 
 /// Says which member is of the wrong type. Reads the body once more, which notes where it is.
-fn misfit<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Error {
-    let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
+fn misfit<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Error {
+    let deserializer = &mut serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize::<_, T>(deserializer);
     let path = read.err().map(|error| error.path().to_string()).unwrap_or_default();
     let path = if path.is_empty() || path == "." { "body".to_owned() } else { path };
     // serde's sentence: what was found (which is not repeated), what was expected, where.
-    let text = error.to_string();
-    let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+    let sentence = error.to_string();
+    let expected = sentence.rsplit_once(", expected ").map(|(_, expected)| expected);
     let expected = expected.map(|text| text.split(" at line ").next().unwrap_or(text));
     let (reason, description) = match expected {
         Some(expected) => (Reason::InvalidType, format!("{path} must be {expected}")),
@@ -109,7 +112,9 @@ mod tests {
         fn one<T: DeserializeOwned>(bytes: &[u8]) {
             if let Err(refusal) = decode::<T>(bytes) {
                 let status = refusal.into_response().status();
-                assert!([StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status));
+                assert!(
+                    [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status)
+                );
             }
         }
         one::<CreateEvent>(bytes);
@@ -132,9 +137,27 @@ mod tests {
             Just(json!("2026-11-02T08:15:30.250Z")),
         ];
         let name = prop::sample::select(vec![
-            "organization_id", "event", "action", "occurred_at", "version", "actor", "targets", "id",
-            "type", "name", "metadata", "context", "location", "requests", "range_start", "actions",
-            "retention_period", "retention_period_in_days", "domain_data", "properties", "x",
+            "organization_id",
+            "event",
+            "action",
+            "occurred_at",
+            "version",
+            "actor",
+            "targets",
+            "id",
+            "type",
+            "name",
+            "metadata",
+            "context",
+            "location",
+            "requests",
+            "range_start",
+            "actions",
+            "retention_period",
+            "retention_period_in_days",
+            "domain_data",
+            "properties",
+            "x",
         ]);
         leaf.prop_recursive(5, 48, 6, move |inner| {
             prop_oneof![

@@ -5,7 +5,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{KnownCaller, Segment, list::List, query::Query, time::millis};
+use super::{
+    KnownCaller, Segment,
+    list::List,
+    query::{PageParameters, Query},
+    time::millis,
+};
 use crate::{
     domain::{
         event::{Context, EventRecord, Party},
@@ -126,10 +131,7 @@ impl From<Party> for PartyView {
         ("range_end" = Option<String>, Query, description = "Latest `occurred_at`, inclusive"),
         ("sequence_start" = Option<u64>, Query, description = "Lowest sequence, inclusive"),
         ("sequence_end" = Option<u64>, Query, description = "Highest sequence, inclusive"),
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<EventView>),
@@ -137,7 +139,7 @@ impl From<Party> for PartyView {
         (status = 422, body = ErrorBody, description = "A parameter is missing or malformed"),
     ),
 )]
-pub async fn list_events(
+pub(super) async fn list_events(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     query: Query,
@@ -181,7 +183,7 @@ pub async fn list_events(
         (status = 422, body = ErrorBody, description = "A parameter is missing or malformed"),
     ),
 )]
-pub async fn get_event(
+pub(super) async fn get_event(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(id): Segment,

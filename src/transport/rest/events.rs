@@ -65,9 +65,9 @@ struct Event {
     #[schema(required = true, nullable = false)]
     actor: Option<Party>,
     /// What it was done to. At most 100.
-    #[serde(default, deserialize_with = "lenient::objects")]
-    #[schema(required = true)]
-    targets: Vec<Party>,
+    #[serde(default, deserialize_with = "lenient::present_objects")]
+    #[schema(required = true, nullable = false)]
+    targets: Option<Vec<Party>>,
     /// From where it was done.
     #[serde(default, deserialize_with = "lenient::object")]
     #[schema(required = true, nullable = false)]
@@ -121,7 +121,7 @@ impl From<Event> for EventDraft {
             version,
             occurred_at,
             actor: actor.map(PartyDraft::from),
-            targets: targets.into_iter().map(PartyDraft::from).collect(),
+            targets: targets.map(|targets| targets.into_iter().map(PartyDraft::from).collect()),
             context,
             metadata,
         }
@@ -159,7 +159,7 @@ pub struct Created {
         (status = 429, body = ErrorBody, description = "Too many events wait to be written"),
     ),
 )]
-pub async fn create_event(
+pub(super) async fn create_event(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     headers: HeaderMap,
@@ -271,7 +271,7 @@ struct RefusedEvent {
         (status = 429, body = ErrorBody, description = "Too many events wait to be written"),
     ),
 )]
-pub async fn create_events(
+pub(super) async fn create_events(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Sent(CreateEvents { requests, atomic }): Sent<CreateEvents>,

@@ -123,7 +123,7 @@ impl ExportBody {
         (status = 422, body = ErrorBody, description = "A field is missing or malformed"),
     ),
 )]
-pub async fn create_export(
+pub(super) async fn create_export(
     State(Api { services, rules }): State<Api>,
     Extension(caller): KnownCaller,
     Sent(sent): Sent<CreateExport>,
@@ -143,7 +143,7 @@ pub async fn create_export(
         (status = 404, body = ErrorBody, description = "Unknown export"),
     ),
 )]
-pub async fn get_export(
+pub(super) async fn get_export(
     State(Api { services, rules }): State<Api>,
     Extension(caller): KnownCaller,
     Segment(id): Segment,

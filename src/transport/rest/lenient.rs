@@ -6,7 +6,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        self, DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        value::MapAccessDeserializer,
+    },
 };
 use serde_json::{Map, Value};
 
@@ -136,14 +139,13 @@ fn nothing_in<'de, A: SeqAccess<'de>>(
 }
 
 /// An object with known members, where one must be.
-#[derive(Debug, Clone, Default)]
-pub struct Members<T>(pub T);
+struct Members<T>(T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        object(deserializer)?.map(Members).ok_or_else(|| {
-            de::Error::invalid_type(de::Unexpected::Other("nothing"), &"an object")
-        })
+        object(deserializer)?
+            .map(Members)
+            .ok_or_else(|| de::Error::invalid_type(de::Unexpected::Other("nothing"), &"an object"))
     }
 }
 
@@ -153,8 +155,17 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    let sent = Option::<Vec<Members<T>>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(sent.into_iter().map(|Members(item)| item).collect())
+    Ok(present_objects(deserializer)?.unwrap_or_default())
+}
+
+/// The same, where a list that is empty is not the same as none.
+pub fn present_objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let sent = Option::<Vec<Members<T>>>::deserialize(deserializer)?;
+    Ok(sent.map(|items| items.into_iter().map(|Members(item)| item).collect()))
 }
 
 /// A map of any JSON; null and the empty list are empty.

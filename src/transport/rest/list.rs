@@ -7,6 +7,7 @@ use crate::domain::page::Page;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the members in JSON")]
 pub struct List<T> {
     /// Always `list`.
     #[schema(example = "list")]

@@ -3,8 +3,8 @@
 //! the same service function as their gRPC twin, and convert.
 
 pub mod body;
-pub mod events;
 mod event_reading;
+pub mod events;
 pub mod exports;
 mod lenient;
 mod list;
@@ -25,8 +25,8 @@ use axum::{
     routing::{get, post},
 };
 
-pub use self::openapi::document;
 use self::body::BodyLimit;
+pub use self::openapi::document;
 use super::{
     auth::{self, Gate},
     http::{refusal::Refusal, timeout},

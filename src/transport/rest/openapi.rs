@@ -1,10 +1,12 @@
 //! The OpenAPI 3.1 description of the REST API, generated from its handlers: `/openapi.json`.
 
+use std::sync::LazyLock;
+
 use axum::response::IntoResponse;
 use utoipa::{
-    Modify, OpenApi,
+    Modify,
     openapi::{
-        Components,
+        Components, OpenApi,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -12,7 +14,7 @@ use utoipa::{
 use super::{event_reading, events, exports, organizations, retention, schemas};
 use crate::transport::http::json::JsonBody;
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Audit logs",
@@ -52,7 +54,7 @@ struct Description;
 struct ApiKeySecurity;
 
 impl Modify for ApiKeySecurity {
-    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+    fn modify(&self, description: &mut OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = description.components.get_or_insert_with(Components::new);
         components.add_security_scheme("api_key", scheme);
@@ -60,11 +62,12 @@ impl Modify for ApiKeySecurity {
 }
 
 /// The description.
-pub fn document() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+pub fn document() -> OpenApi {
+    <Description as utoipa::OpenApi>::openapi()
 }
 
-/// Serves the description.
+/// Serves the description, which is the same for everybody.
 pub async fn serve() -> impl IntoResponse {
-    JsonBody(document())
+    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(document);
+    JsonBody(&*DOCUMENT)
 }

@@ -7,7 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Api, KnownCaller, Segment, body::Sent, lenient, list::List, query::Query, time::millis};
+use super::{
+    Api, KnownCaller, Segment,
+    body::Sent,
+    lenient,
+    list::List,
+    query::{PageParameters, Query},
+    time::millis,
+};
 use crate::{
     domain::{
         organization::{DomainState, Organization},
@@ -21,7 +28,7 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> Router<Api> {
+pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/organizations", get(list_organizations).post(create_organization))
         .route(
@@ -83,8 +90,8 @@ impl From<DomainData> for DomainDraft {
 
 /// The domains of either form.
 fn domain_drafts(data: Vec<DomainData>, names: Vec<String>) -> Vec<DomainDraft> {
-    let named = names.into_iter().map(|domain| DomainDraft { domain, verified: Some(false) });
-    data.into_iter().map(DomainDraft::from).chain(named).collect()
+    let old = names.into_iter().map(|domain| DomainDraft { domain, verified: Some(false) });
+    data.into_iter().map(DomainDraft::from).chain(old).collect()
 }
 
 impl From<CreateOrganization> for OrganizationDraft {
@@ -113,8 +120,8 @@ pub struct UpdateOrganization {
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     metadata: MetadataChanges,
     /// Its domains, in place of those that it has.
-    #[schema(value_type = Option<Vec<DomainData>>)]
-    domain_data: Option<Vec<lenient::Members<DomainData>>>,
+    #[serde(default, deserialize_with = "lenient::present_objects")]
+    domain_data: Option<Vec<DomainData>>,
     /// Old form of `domain_data`; both together are one list.
     #[schema(deprecated)]
     domains: Option<Vec<String>>,
@@ -125,17 +132,10 @@ impl From<UpdateOrganization> for OrganizationChanges {
         let domains = match (sent.domain_data, sent.domains) {
             (None, None) => None,
             (data, names) => {
-                let data = data.unwrap_or_default().into_iter();
-                let data = data.map(|lenient::Members(domain)| domain).collect();
-                Some(domain_drafts(data, names.unwrap_or_default()))
+                Some(domain_drafts(data.unwrap_or_default(), names.unwrap_or_default()))
             }
         };
-        Self {
-            name: sent.name,
-            external_id: sent.external_id,
-            metadata: sent.metadata,
-            domains,
-        }
+        Self { name: sent.name, external_id: sent.external_id, metadata: sent.metadata, domains }
     }
 }
 
@@ -252,10 +252,7 @@ async fn create_organization(
     params(
         ("domains" = Option<Vec<String>>, Query, description = "With any of these domains"),
         ("search" = Option<String>, Query, description = "With this in the name, or as id or external id"),
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<OrganizationBody>),
@@ -270,7 +267,13 @@ async fn list_organizations(
 ) -> Result<JsonBody<List<OrganizationBody>>, Refusal> {
     let wanted = OrganizationQuery {
         page: query.page(),
-        domains: query.texts("domains"),
+        // The Python SDK sends the list as one value.
+        domains: query
+            .texts("domains")
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::to_owned)
+            .collect(),
         search: query.text("search"),
     };
     let page = services.organizations.list(&caller, wanted).await?;

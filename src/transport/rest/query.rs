@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use utoipa::IntoParams;
 
 use super::time::parse_time;
 use crate::domain::{
@@ -10,6 +11,22 @@ use crate::domain::{
     page::{Order, PageDraft},
     violation::{Reason, Violations},
 };
+
+/// What every list takes, for its description; [`Query::page`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct PageParameters {
+    /// How many items: 1 to 100; 10 unless given.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// `asc`, `desc` (default) or `normal` (as `desc`).
+    order: Option<String>,
+    /// A cursor from `list_metadata.before`; not together with `after`.
+    before: Option<String>,
+    /// A cursor from `list_metadata.after`.
+    after: Option<String>,
+}
 
 /// The parameters of a query. Unknown ones are ignored, empty ones are absent.
 pub struct Query(Vec<(String, String)>);
@@ -33,7 +50,8 @@ impl Query {
 
     /// The values of a list: `name=a&name=b`, `name[]=a` or `name[0]=a`.
     pub fn texts(&self, name: &str) -> Vec<String> {
-        let named = |key: &str| key == name || key.starts_with(name) && is_index(&key[name.len()..]);
+        let named =
+            |key: &str| key == name || key.starts_with(name) && is_index(&key[name.len()..]);
         self.0.iter().filter(|(key, _)| named(key)).map(|(_, value)| value.clone()).collect()
     }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{Api, KnownCaller, Segment, body::Sent, lenient};
 use crate::{
     domain::{
-        organization::{days_of_period, AuditLogConfiguration},
+        organization::{AuditLogConfiguration, days_of_period},
         violation::{Reason, Violation},
     },
     service::{Services, error::Error},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The routes of this file.
-pub fn routes() -> Router<Api> {
+pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/organizations/{id}/audit_logs_retention", get(get_retention).put(set_retention))
         .route("/organizations/{id}/audit_log_configuration", get(get_configuration))

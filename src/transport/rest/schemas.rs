@@ -5,7 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{KnownCaller, Segment, body::Sent, lenient, list::List, query::Query, time::millis};
+use super::{
+    KnownCaller, Segment,
+    body::Sent,
+    lenient,
+    list::List,
+    query::{PageParameters, Query},
+    time::millis,
+};
 use crate::{
     domain::action_schema::{
         Action, ActionSchema, ActorDefinition, SchemaDefinition, TargetDefinition,
@@ -38,7 +45,11 @@ struct TargetSchema {
     #[schema(required = true, example = "report")]
     kind: String,
     /// JSON Schema of its metadata.
-    #[serde(default, deserialize_with = "lenient::present_map", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::present_map",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<Object>, nullable = false)]
     metadata: Option<Map<String, Value>>,
 }
@@ -47,7 +58,11 @@ struct TargetSchema {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 struct ActorSchema {
     /// JSON Schema of its metadata.
-    #[serde(default, deserialize_with = "lenient::present_map", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::present_map",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(required = true, value_type = Option<Object>, nullable = false)]
     metadata: Option<Map<String, Value>>,
 }
@@ -177,7 +192,7 @@ impl From<Action> for ActionView {
         (status = 422, body = ErrorBody, description = "A field is missing or malformed, or a keyword is not supported"),
     ),
 )]
-pub async fn create_schema(
+pub(super) async fn create_schema(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(action): Segment,
@@ -194,10 +209,7 @@ pub async fn create_schema(
     tag = "Audit Logs",
     params(
         ("action_name" = String, Path, description = "Name of the action, percent-encoded"),
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<SchemaView>),
@@ -205,7 +217,7 @@ pub async fn create_schema(
         (status = 422, body = ErrorBody, description = "A parameter is malformed"),
     ),
 )]
-pub async fn list_schemas(
+pub(super) async fn list_schemas(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segment(action): Segment,
@@ -221,10 +233,7 @@ pub async fn list_schemas(
     path = "/audit_logs/actions",
     tag = "Audit Logs",
     params(
-        ("limit" = Option<i32>, Query, description = "1 to 100; 10 unless given"),
-        ("order" = Option<String>, Query, description = "`asc`, `desc` (default) or `normal` (as `desc`)"),
-        ("before" = Option<String>, Query, description = "Cursor from `list_metadata.before`"),
-        ("after" = Option<String>, Query, description = "Cursor from `list_metadata.after`"),
+        PageParameters,
     ),
     responses(
         (status = 200, body = List<ActionView>),
@@ -232,7 +241,7 @@ pub async fn list_schemas(
         (status = 422, body = ErrorBody, description = "A parameter is malformed"),
     ),
 )]
-pub async fn list_actions(
+pub(super) async fn list_actions(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     query: Query,

@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in ["2026-06-31", "2022-06-31T15:51:23.604Z", "yesterday", "1793523900", "2026-1-1"] {
+        for text in
+            ["2026-06-31", "2022-06-31T15:51:23.604Z", "yesterday", "1793523900", "2026-1-1"]
+        {
             assert!(matches!(parse_time(text), TimeDraft::Impossible), "{text}");
         }
         assert!(matches!(parse_time(" "), TimeDraft::Absent));

@@ -8,11 +8,14 @@ pub fn first(values: &mut Vec<String>) -> &mut String {
     &mut values[0]
 }
 
-/// The rows for the time range and the lists of values.
+/// The rows for the time range and the lists of values; `$reason` is that of a bound that is no time.
 macro_rules! filter_rows {
-    ($request:ty) => {{
+    ($request:ty, $reason:literal) => {{
         let list = |name: &str| invalid(name, "TOO_MANY");
-        let time = |name: &str| invalid(name, "OUT_OF_RANGE");
+        let time = |name: &str| $crate::refusals::Expected {
+            reason: $reason,
+            ..invalid(name, "OUT_OF_RANGE")
+        };
         let rows: [$crate::refusals::Row<$request>; _] = [
             ("101 actions", |r| r.actions = vec!["a".into(); 101], list("actions")),
             ("101 actor ids", |r| r.actor_ids = vec!["a".into(); 101], list("actor_ids")),

@@ -100,7 +100,7 @@ async fn list_events_names_each_wrong_field(engine: Engine) {
     let rows = organization_id_rows!(ListEventsRequest)
         .into_iter()
         .chain(page_rows!(ListEventsRequest))
-        .chain(filter_rows!(ListEventsRequest))
+        .chain(filter_rows!(ListEventsRequest, "INVALID_REQUEST"))
         .chain(rows);
     refuses(&server, right, rows, async |r| client.clone().list_events(r).await).await;
 }

@@ -110,9 +110,7 @@ impl Answer {
 /// The description of the service, read once.
 pub fn openapi() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        serde_json::to_value(audit_logs::transport::rest::document()).unwrap()
-    })
+    DOCUMENT.get_or_init(|| serde_json::to_value(audit_logs::transport::rest::document()).unwrap())
 }
 
 /// An event that fits [`schema`].
@@ -128,7 +126,7 @@ pub fn event(action: &str) -> Value {
 }
 
 /// The event in a request.
-pub fn event_for(organization: &str, event: Value) -> Value {
+pub fn event_for(organization: &str, event: &Value) -> Value {
     json!({"organization_id": organization, "event": event})
 }
 

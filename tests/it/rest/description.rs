@@ -42,13 +42,14 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     // A literal path wins over one with a variable.
     let described = paths.iter().filter(|(template, _)| is_of(template, path));
     let described = described.min_by_key(|(template, _)| template.matches('{').count());
-    let operation =
-        described.and_then(|(_, methods)| methods.get(method.as_str().to_lowercase()));
+    let operation = described.and_then(|(_, methods)| methods.get(method.as_str().to_lowercase()));
     let responses = operation.map(|operation| &operation["responses"]);
     let response = responses.and_then(|responses| responses.get(answer.status.to_string()));
     let schema = match response {
         Some(response) => &response["content"]["application/json"]["schema"],
-        None if COMMON.contains(&answer.status) => &json!({"$ref": "#/components/schemas/ErrorBody"}),
+        None if COMMON.contains(&answer.status) => {
+            &json!({"$ref": "#/components/schemas/ErrorBody"})
+        }
         // A malformed path or body, which every operation refuses alike.
         None if [400, 422].contains(&answer.status) => {
             &json!({"$ref": "#/components/schemas/ErrorBody"})
@@ -100,7 +101,8 @@ async fn the_description_is_served_without_a_key(engine: Engine) {
 }
 
 fn concrete(template: &str) -> String {
-    let parts = template.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
+    let parts =
+        template.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -139,8 +141,7 @@ async fn no_other_method_is_served_on_a_described_path(engine: Engine) {
 const WITHOUT_TWIN: [&str; 3] = ["/v1/api_keys", "/v1/exports", "/v1/organizations/"];
 
 async fn rest_twins_of_rpcs_are_described_or_known_to_be_missing(_: Engine) {
-    let pool =
-        prost_reflect::DescriptorPool::decode(audit_logs::proto::DESCRIPTORS).unwrap();
+    let pool = prost_reflect::DescriptorPool::decode(audit_logs::proto::DESCRIPTORS).unwrap();
     let http = pool.get_extension_by_name("google.api.http").unwrap();
     let described = operations();
     let mut twins = 0;

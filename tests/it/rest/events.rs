@@ -58,7 +58,7 @@ async fn only_event(rest: &Rest, organization: &str) -> Value {
 async fn an_event_is_recorded_as_it_was_sent(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = with_action(&server).await;
-    let created = rest.post("/audit_logs/events", event_for("acme", fitting())).await;
+    let created = rest.post("/audit_logs/events", event_for("acme", &fitting())).await;
     assert_eq!((created.status, created.body), (200, json!({"success": true})));
 
     let stored = only_event(&rest, "acme").await;
@@ -107,7 +107,7 @@ async fn every_form_that_sdks_send_is_taken(engine: Engine) {
     ];
     for (index, event) in odd.into_iter().enumerate() {
         let organization = format!("org_{index}");
-        let sent = event_for(&organization, event);
+        let sent = event_for(&organization, &event);
         let answer = rest.post("/audit_logs/events", sent.clone()).await;
         assert_eq!(answer.status, 200, "{sent}: {}", answer.body);
         let stored = only_event(&rest, &organization).await;
@@ -122,7 +122,7 @@ async fn an_event_that_does_not_fit_is_told_as_ajv_would(engine: Engine) {
     event["actor"]["metadata"] = json!({});
     event["targets"] = json!([{"id": "r", "type": "report", "metadata": {"pages": "many"}}]);
     event["metadata"]["signed"] = json!("yes");
-    let answer = rest.post("/audit_logs/events", event_for("acme", event)).await;
+    let answer = rest.post("/audit_logs/events", event_for("acme", &event)).await;
     assert_eq!(answer.refusal(), (400, "invalid_audit_log_event"));
     assert_eq!(answer.body["message"], "Invalid Audit Log event.");
     let members = |error: &Value| {
@@ -160,7 +160,7 @@ async fn an_unknown_action_or_version_does_not_fit(engine: Engine) {
     for (member, value) in [("action", json!("report.eaten")), ("version", json!(2))] {
         let mut event = fitting();
         event[member] = value;
-        let answer = rest.post("/audit_logs/events", event_for("acme", event)).await;
+        let answer = rest.post("/audit_logs/events", event_for("acme", &event)).await;
         assert_eq!(answer.refusal(), (400, "invalid_audit_log_event"));
         assert_eq!(answer.body["errors"][0]["instancePath"], format!("/{member}"));
     }
@@ -176,8 +176,8 @@ async fn missing_and_malformed_fields_are_told_at_once(engine: Engine) {
     assert_eq!(nothing.errors(), [("organization_id", "required"), ("event", "required")]);
     assert_eq!(nothing.body["errors"][0].get("instancePath"), None);
 
-    let empty = rest.post("/audit_logs/events", event_for("acme", json!({}))).await;
-    let required = ["action", "occurred_at", "actor", "context"];
+    let empty = rest.post("/audit_logs/events", event_for("acme", &json!({}))).await;
+    let required = ["action", "occurred_at", "actor", "targets", "context"];
     let required = required.map(|member| format!("event.{member}"));
     let expected: Vec<_> = required.iter().map(|field| (field.as_str(), "required")).collect();
     assert_eq!(empty.errors(), expected);
@@ -187,6 +187,7 @@ async fn missing_and_malformed_fields_are_told_at_once(engine: Engine) {
         ("/actor", json!("me"), "event.actor", "invalid_type"),
         ("/actor", json!(["usr", "user"]), "event.actor", "invalid_type"),
         ("/actor/id", json!(null), "event.actor.id", "required"),
+        ("/targets", json!(null), "event.targets", "required"),
         ("/targets", json!({}), "event.targets", "invalid_type"),
         ("/targets/0", json!(null), "event.targets[0]", "invalid_type"),
         ("/targets/0/id", json!({}), "event.targets[0].id", "invalid_type"),
@@ -205,7 +206,7 @@ async fn missing_and_malformed_fields_are_told_at_once(engine: Engine) {
     for (pointer, value, field, code) in table {
         let mut event = fitting();
         *event.pointer_mut(pointer).unwrap() = value.clone();
-        let answer = rest.post("/audit_logs/events", event_for("acme", event)).await;
+        let answer = rest.post("/audit_logs/events", event_for("acme", &event)).await;
         assert_eq!(answer.refusal(), (422, "unprocessable_entity"), "{pointer} {value}");
         assert_eq!(answer.errors(), [(field, code)], "{pointer} {value}");
     }
@@ -218,7 +219,7 @@ async fn an_unknown_organization_wins_over_an_unknown_action(engine: Engine) {
     })
     .await;
     let rest = Rest::new(&server);
-    let answer = rest.post("/audit_logs/events", event_for("nobody", event("nothing"))).await;
+    let answer = rest.post("/audit_logs/events", event_for("nobody", &event("nothing"))).await;
     assert_eq!(answer.refusal(), (404, "entity_not_found"));
     assert_eq!(answer.body["message"], "Organization not found: 'nobody'.");
 }
@@ -231,16 +232,17 @@ async fn a_batch_tells_of_each_event(engine: Engine) {
     nameless["actor"]["id"] = json!("");
     untargeted["targets"] = json!([]);
     let requests = [
-        event_for("acme", event("doc.read")),
-        event_for("acme", nameless),
-        event_for("acme", untargeted),
-        event_for("beta", event("doc.read")),
-        event_for("acme", event("doc.read")),
+        event_for("acme", &event("doc.read")),
+        event_for("acme", &nameless),
+        event_for("acme", &untargeted),
+        event_for("beta", &event("doc.read")),
+        event_for("acme", &event("doc.read")),
     ];
     let answer = rest.post("/v1/events:batch", json!({"requests": requests})).await;
     assert_eq!(answer.status, 200);
     let results = answer.body["results"].as_array().unwrap();
-    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    let statuses: Vec<_> =
+        results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [200, 422, 400, 200, 200]);
     assert_eq!(results[1]["errors"][0]["field"], "event.actor.id");
     assert_eq!(results[2]["errors"][0]["instancePath"], "/targets");
@@ -258,13 +260,14 @@ async fn an_atomic_batch_stores_all_or_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = Rest::new(&server);
     rest.post(&format!("{ACTIONS}/doc.read/schemas"), schema()).await;
-    let mut requests = vec![event_for("acme", event("doc.read")), event_for("acme", event("no"))];
-    let refused = rest.post("/v1/events:batch", json!({"requests": requests, "atomic": true})).await;
+    let mut requests = vec![event_for("acme", &event("doc.read")), event_for("acme", &event("no"))];
+    let refused =
+        rest.post("/v1/events:batch", json!({"requests": requests, "atomic": true})).await;
     assert_eq!(refused.refusal(), (400, "invalid_audit_log_event"));
     assert_eq!(refused.errors(), [("requests[1].event.action", "unknown")]);
     assert_eq!(refused.body["errors"][0]["instancePath"], "/action");
     assert_eq!(server.count("events").await, 0);
-    requests[1] = event_for("beta", event("doc.read"));
+    requests[1] = event_for("beta", &event("doc.read"));
     let stored = rest.post("/v1/events:batch", json!({"requests": requests, "atomic": true})).await;
     assert_eq!(stored.status, 200);
     assert_eq!(server.count("events").await, 2);

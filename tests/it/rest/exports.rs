@@ -26,13 +26,14 @@ async fn with_events(server: &TestServer) -> Rest {
         event["occurred_at"] = json!(format!("2026-11-0{number}T00:00:00.000Z"));
         event["actor"]["id"] = json!(format!("usr_{number}"));
         event["actor"]["name"] = json!(format!("User {number}, \"the {number}th\""));
-        event["targets"] = json!([{"id": "r", "type": "report"}, {"id": "x", "type": format!("t{number}")}]);
-        assert_eq!(rest.post("/audit_logs/events", event_for("acme", event)).await.status, 200);
+        event["targets"] =
+            json!([{"id": "r", "type": "report"}, {"id": "x", "type": format!("t{number}")}]);
+        assert_eq!(rest.post("/audit_logs/events", event_for("acme", &event)).await.status, 200);
     }
     rest
 }
 
-fn wanted(more: Value) -> Value {
+fn wanted(more: &Value) -> Value {
     let mut wanted = json!({
         "organization_id": "acme", "range_start": "2026-11-01", "range_end": "2026-11-30",
     });
@@ -57,7 +58,7 @@ async fn ready(rest: &Rest, wanted: Value) -> Answer {
 }
 
 /// The ids of the actors in the CSV file.
-async fn actors(rest: &Rest, more: Value) -> Vec<String> {
+async fn actors(rest: &Rest, more: &Value) -> Vec<String> {
     let export = ready(rest, wanted(more)).await;
     let file = reqwest::get(export.body["url"].as_str().unwrap()).await.unwrap();
     assert_eq!(file.headers()["content-type"], "text/csv; charset=utf-8");
@@ -70,7 +71,7 @@ async fn actors(rest: &Rest, more: Value) -> Vec<String> {
 async fn an_export_is_polled_and_downloaded(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = with_events(&server).await;
-    assert_eq!(actors(&rest, json!({})).await, ["usr_1", "usr_2", "usr_3", "usr_4"]);
+    assert_eq!(actors(&rest, &json!({})).await, ["usr_1", "usr_2", "usr_3", "usr_4"]);
     let unknown = rest.get("/audit_logs/exports/audit_log_export_x").await;
     assert_eq!(unknown.refusal(), (404, "entity_not_found"));
     assert_eq!(unknown.body["message"], "Audit Log Export not found: 'audit_log_export_x'.");
@@ -88,12 +89,15 @@ async fn each_filter_selects(engine: Engine) {
         (json!({"actors": [name(2)], "actor_names": [name(3)]}), vec![2, 3]),
         (json!({"targets": ["t3", "t4"]}), vec![3, 4]),
         (json!({"targets": ["t3"], "actions": ["doc.written"]}), vec![]),
-        (json!({"range_start": "2026-11-02T00:00:00Z", "range_end": "2026-11-03T00:00:00.000Z"}), vec![2, 3]),
+        (
+            json!({"range_start": "2026-11-02T00:00:00Z", "range_end": "2026-11-03T00:00:00.000Z"}),
+            vec![2, 3],
+        ),
         (json!({"range_start": "2026-11-02", "range_end": "2026-11-02"}), vec![2]),
         (json!({"actions": null, "actors": null, "targets": null}), vec![1, 2, 3, 4]),
     ] {
         let expected: Vec<_> = expected.iter().map(|number| format!("usr_{number}")).collect();
-        assert_eq!(actors(&rest, filter.clone()).await, expected, "{filter}");
+        assert_eq!(actors(&rest, &filter).await, expected, "{filter}");
     }
 }
 
@@ -105,7 +109,7 @@ async fn a_range_that_is_none_is_told_as_such(engine: Engine) {
         (json!({"range_start": "2022-06-31T15:51:23.604Z"}), "range_start"),
         (json!({"range_end": "soon"}), "range_end"),
     ] {
-        let answer = rest.post("/audit_logs/exports", wanted(range)).await;
+        let answer = rest.post("/audit_logs/exports", wanted(&range)).await;
         assert_eq!(answer.refusal(), (400, "invalid_audit_log_export_range_date"));
         assert_eq!(answer.body["message"], "Invalid date range");
         assert_eq!(answer.errors(), [(field, "out_of_range")]);
@@ -125,18 +129,18 @@ async fn malformed_exports_are_refused(engine: Engine) {
         (json!({"actor_ids": [""]}), "actor_ids[0]", "required"),
         (json!({"range_start": 5}), "range_start", "invalid_type"),
     ] {
-        let answer = rest.post("/audit_logs/exports", wanted(more)).await;
+        let answer = rest.post("/audit_logs/exports", wanted(&more)).await;
         assert_eq!(answer.refusal(), (422, "unprocessable_entity"));
         assert_eq!(answer.errors(), [(field, code)]);
     }
-    let unknown = rest.post("/audit_logs/exports", wanted(json!({"organization_id": "no"}))).await;
+    let unknown = rest.post("/audit_logs/exports", wanted(&json!({"organization_id": "no"}))).await;
     assert_eq!(unknown.refusal(), (404, "entity_not_found"));
 }
 
 async fn an_expired_export_can_be_told_as_failed(engine: Engine) {
     let mut server = TestServer::start(engine).await;
     let rest = with_events(&server).await;
-    let export = ready(&rest, wanted(json!({}))).await;
+    let export = ready(&rest, wanted(&json!({}))).await;
     let path = format!("/audit_logs/exports/{}", export.body["id"].as_str().unwrap());
     let id = audit_logs::domain::ids::ExportId::from_stored(export.body["id"].as_str().unwrap());
     server.store().await.expire_export(&id, Timestamp::from_micros(0)).await.unwrap();

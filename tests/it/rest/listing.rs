@@ -5,11 +5,7 @@ use serde_json::{Value, json};
 use super::calls::{Rest, event, event_for, schema};
 use crate::support::{Engine, TestServer, on_every_engine};
 
-on_every_engine!(
-    lists_are_paged_both_ways,
-    events_are_filtered,
-    what_is_no_page_is_refused,
-);
+on_every_engine!(lists_are_paged_both_ways, events_are_filtered, what_is_no_page_is_refused,);
 
 /// A server with 5 actions, 5 versions, 5 organizations, and 5 events of one of them.
 async fn with_five(server: &TestServer) -> Rest {
@@ -25,13 +21,13 @@ async fn with_five(server: &TestServer) -> Rest {
         event["occurred_at"] = json!(format!("2026-11-0{}T00:00:00Z", number + 1));
         event["actor"]["id"] = json!(format!("usr_{number}"));
         if number > 1 {
-            rest.post("/audit_logs/events", event_for("acme", event)).await;
+            rest.post("/audit_logs/events", event_for("acme", &event)).await;
         }
     }
     for number in [7, 8] {
         let mut event = event("a1");
         event["occurred_at"] = json!(format!("2026-11-0{number}T00:00:00Z"));
-        rest.post("/audit_logs/events", event_for("acme", event)).await;
+        rest.post("/audit_logs/events", event_for("acme", &event)).await;
     }
     rest
 }
@@ -72,8 +68,8 @@ async fn lists_are_paged_both_ways(engine: Engine) {
                     None => break,
                 }
             }
-            let paged: Vec<_> = pages.iter().flat_map(names).collect();
-            assert_eq!((pages.len(), paged), (3, all), "{list}");
+            let walked: Vec<_> = pages.iter().flat_map(names).collect();
+            assert_eq!((pages.len(), walked), (3, all), "{list}");
             let before = pages[2]["list_metadata"]["before"].as_str().unwrap();
             let back = rest.get(&format!("{list}order={order}&limit=2&before={before}")).await;
             assert_eq!(names(&back.body), names(&pages[1]), "{list}");

@@ -2,7 +2,6 @@
 //! server goes on.
 
 use reqwest::Method;
-use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,7 +40,7 @@ async fn bodies_that_are_no_json_are_refused(engine: Engine) {
     let rest = Rest::new(&server);
     let deep = format!("{{\"event\":{}", "[".repeat(100_000));
     let deep_objects = "{\"event\":".repeat(100_000);
-    let bodies: [&[u8]; 14] = [
+    let bodies: [&[u8]; 13] = [
         b"",
         b"  \n",
         b"{",
@@ -51,7 +50,6 @@ async fn bodies_that_are_no_json_are_refused(engine: Engine) {
         b"{'organization_id':'a'}",
         b"{\"organization_id\":\"\xff\xfe\"}",
         b"\xef\xbb\xbf{}",
-        b"{\"event\":{\"metadata\":{\"n\":1e999}}, \"targets\":[1e999], \"name\":1e999, \"metadata\":1e999}",
         b"[]",
         b"null",
         b"\"{}\"",
@@ -71,13 +69,18 @@ async fn odd_json_is_refused_or_taken_as_what_it_says(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = Rest::new(&server);
     rest.post("/audit_logs/actions/doc.read/schemas", schema()).await;
-    let valid = event_for("acme", event("doc.read")).to_string();
+    let valid = event_for("acme", &event("doc.read")).to_string();
     let table = [
         (valid.replace("\"format\":\"pdf\"", "\"a\":1,\"a\":2"), "event.metadata", "duplicate"),
         (valid.replace("\"action\"", "\"action\":\"x\",\"action\""), "event", "duplicate"),
-        (valid.replace("\"pdf\"", "12345678901234567890123"), "event.metadata.format", "out_of_range"),
+        (
+            valid.replace("\"pdf\"", "12345678901234567890123"),
+            "event.metadata.format",
+            "out_of_range",
+        ),
         (valid.replace("\"pdf\"", "\"a\\u0000b\""), "", ""),
         (valid.replace("\"pdf\"", "1e-999"), "", ""),
+        (valid.replace("\"pdf\"", "1e999"), "body", "json"),
         (valid.replace("\"usr_88\"", "\"a\\u0000b\""), "event.actor.id", "invalid_characters"),
         (valid.replace("\"pdf\"", "\"\\ud800\""), "body", "json"),
     ];
@@ -106,7 +109,7 @@ async fn a_body_that_is_too_large_is_refused_and_the_answer_arrives(engine: Engi
             assert_eq!(answer.refusal(), (413, "request_body_too_large"));
         }
     }
-    let mut fitting = event_for("acme", event("doc.read")).to_string().into_bytes();
+    let mut fitting = event_for("acme", &event("doc.read")).to_string().into_bytes();
     fitting.resize(4_096, b' ');
     let answer = rest.call(Method::POST, "/audit_logs/events", Some(fitting), &[]).await;
     assert_eq!(answer.status, 200);
@@ -116,9 +119,10 @@ async fn the_content_type_does_not_matter(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = Rest::new(&server);
     rest.post("/audit_logs/actions/doc.read/schemas", schema()).await;
-    let types = ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense", ""];
+    let types =
+        ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense", ""];
     for content_type in types {
-        let body = event_for("acme", event("doc.read")).to_string().into();
+        let body = event_for("acme", &event("doc.read")).to_string().into();
         let headers = [("content-type", content_type)];
         let answer = rest.call(Method::POST, "/audit_logs/events", Some(body), &headers).await;
         assert_eq!(answer.status, 200, "{content_type}");
@@ -139,7 +143,8 @@ async fn odd_headers_do_not_matter(engine: Engine) {
         let answer = rest.call(Method::GET, "/audit_logs/actions", None, &headers).await;
         assert_eq!(answer.status, 200, "{headers:?}");
     }
-    for authorization in ["", "Bearer", "Bearer ", "Basic abc", "bearer sk_wrong", "Bearer \u{e9}"] {
+    for authorization in ["", "Bearer", "Bearer ", "Basic abc", "bearer sk_wrong", "Bearer \u{e9}"]
+    {
         let anonymous = Rest::with_key(&server, None);
         let headers = [("authorization", authorization)];
         let answer = anonymous.call(Method::GET, "/audit_logs/actions", None, &headers).await;
@@ -147,13 +152,15 @@ async fn odd_headers_do_not_matter(engine: Engine) {
     }
 }
 
-/// Sends bytes, closes the sending half, and returns what came back.
-async fn exchange(server: &TestServer, bytes: &[u8]) -> String {
+/// Sends bytes, as all that there is or with more to come, and returns what came back.
+async fn exchange(server: &TestServer, bytes: &[u8], is_all: bool) -> String {
     let address = server.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The server may have closed before everything was sent.
     _ = stream.write_all(bytes).await;
-    _ = stream.shutdown().await;
+    if is_all {
+        _ = stream.shutdown().await;
+    }
     let mut answer = Vec::new();
     _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
@@ -161,7 +168,10 @@ async fn exchange(server: &TestServer, bytes: &[u8]) -> String {
 
 async fn what_is_no_http_harms_nobody(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let huge = format!("GET /audit_logs/actions HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
+    let huge = format!(
+        "GET /audit_logs/actions HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+        "y".repeat(1 << 20)
+    );
     let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(1_000));
     let requests: [&[u8]; 12] = [
         b"\r\n\r\n",
@@ -178,7 +188,7 @@ async fn what_is_no_http_harms_nobody(engine: Engine) {
         many.as_bytes(),
     ];
     for request in requests {
-        let answer = exchange(&server, request).await;
+        let answer = exchange(&server, request, true).await;
         assert!(!answer.starts_with("HTTP/1.1 5"), "{answer}");
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
         assert_eq!(Rest::new(&server).get("/audit_logs/actions").await.status, 200);
@@ -188,21 +198,21 @@ async fn what_is_no_http_harms_nobody(engine: Engine) {
 async fn a_body_that_ends_early_stores_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     Rest::new(&server).post("/audit_logs/actions/doc.read/schemas", schema()).await;
-    let body = event_for("acme", event("doc.read")).to_string();
+    let body = event_for("acme", &event("doc.read")).to_string();
     let head = format!(
         "POST /audit_logs/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ROOT_KEY}\r\n"
     );
     // A whole event, but more was announced; and the same in chunks without the last one.
     let announced = format!("{head}content-length: {}\r\n\r\n{body}", body.len() + 10);
-    let chunked =
-        format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n", body.len());
+    let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n", body.len());
     for request in [announced, chunked] {
-        let answer = exchange(&server, request.as_bytes()).await;
+        let answer = exchange(&server, request.as_bytes(), true).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert_eq!(server.count("events").await, 0);
-    let complete = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    let answer = exchange(&server, complete.as_bytes()).await;
+    let length = body.len();
+    let complete = format!("{head}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    let answer = exchange(&server, complete.as_bytes(), false).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(json!(server.count("events").await), json!(1));
+    assert_eq!(server.count("events").await, 1);
 }

@@ -120,11 +120,11 @@ async fn what_is_not_there_is_not_found(engine: Engine) {
         let answer = refused(get(&server, &format!("acme/tile/{path}")).await).await;
         assert_eq!(answer, (StatusCode::NOT_FOUND, "tile_not_found".to_owned()), "{path}");
     }
-    let nobody = (StatusCode::NOT_FOUND, "organization_not_found".to_owned());
+    let nobody = (StatusCode::NOT_FOUND, "entity_not_found".to_owned());
     assert_eq!(refused(get(&server, "nobody/checkpoint").await).await, nobody);
     assert_eq!(refused(get(&server, "nobody/tile/0/000").await).await, nobody);
     let malformed = refused(get(&server, "a%20b/checkpoint").await).await;
-    assert_eq!(malformed, (StatusCode::BAD_REQUEST, "invalid_request".to_owned()));
+    assert_eq!(malformed, (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable_entity".to_owned()));
     let other = refused(get(&server, "acme/other").await).await;
     assert_eq!(other, (StatusCode::NOT_FOUND, "not_found".to_owned()));
     let post = ask(&server, Method::POST, "acme/checkpoint", Some(ROOT_KEY)).await;
@@ -156,7 +156,7 @@ async fn a_key_with_the_scope_is_needed(engine: Engine) {
         let path = format!("acme/{path}");
         let without = ask(&server, Method::GET, &path, None).await;
         assert_eq!(without.headers()["www-authenticate"], "Bearer");
-        let unauthorized = (StatusCode::UNAUTHORIZED, "api_key_missing".to_owned());
+        let unauthorized = (StatusCode::UNAUTHORIZED, "unauthorized".to_owned());
         assert_eq!(refused(without).await, unauthorized);
         let forbidden = (StatusCode::FORBIDDEN, "scope_missing".to_owned());
         let answer = ask(&server, Method::GET, &path, Some(&writer)).await;
