@@ -328,6 +328,25 @@ def told_configuration():
           {"organization_id": fresh, "retention_period_in_days": 365, "state": "active"})
 
 
+def told_beyond_workos():
+    path, organization = "/v1/events", "org_beyond"
+    requests = [{"organization_id": organization, "event": event} for event in
+                (*EVENTS, EVENTS[0], EVENTS[0] | {"action": "un.known"})]
+    answer = call("a batch", 200, "batch", "POST", f"{path}:batch", {"requests": requests})
+    told = [(result["status"], result.get("duplicate")) for result in answer["results"]]
+    check("what became of it", told, [(200, False)] * 4 + [(200, True), (400, None)])
+    for filters, expected in (("", {0, 1, 2, 3}), ("&actions=paging.action_01", {2}), ("&limit=1", {3}),
+                              ("&actor_ids=usr_88&actor_ids=usr_90", {0, 3}), ("&target_types=thing", {2})):
+        page = call(f"events {filters}", 200, "logged_event_list", "GET",
+                    f"{path}?organization_id={organization}{filters}")
+        check(f"events {filters}: which", {event["sequence"] for event in page["data"]}, expected)
+    event = page["data"][0]
+    got = call("one", 200, "logged_event", "GET", f"{path}/{event['id']}?organization_id={organization}")
+    check("the same", got, event)
+    call("of nobody", 404, "error_not_found", "GET", f"{path}?organization_id={UNKNOWN}")
+    call("of no organization", 422, "error_fields", "GET", path)
+
+
 def told_keys():
     for name, key, headers in (("no key", None, {}), ("unknown", "sk_wrong", {}),
                                ("empty", None, {"Authorization": "Bearer "}),
@@ -367,4 +386,4 @@ def told_what_is_no_request():
 
 run(told_organizations, told_pages_of_organizations, told_schemas, told_pages_of_actions, told_events,
     told_times, told_refusals, told_idempotency, told_exports, told_refused_exports, told_retention,
-    told_configuration, told_keys, told_odd_headers, told_what_is_no_request)
+    told_configuration, told_beyond_workos, told_keys, told_odd_headers, told_what_is_no_request)
