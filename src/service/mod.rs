@@ -6,6 +6,7 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod exports;
+pub mod ingest;
 pub mod lanes;
 mod legal_holds;
 pub mod organizations;
@@ -52,6 +53,8 @@ pub struct Services {
     pub auth: auth::Authenticator,
     /// Events.
     pub events: events::Events,
+    /// Events as streams.
+    pub ingest: ingest::Ingest,
     /// Actions and schemas.
     pub schemas: schemas::Schemas,
     /// Organizations.
@@ -99,16 +102,23 @@ impl Services {
             organizations.clone(),
             signer.clone(),
         );
+        let events = events::Events::new(
+            store.clone(),
+            clock.clone(),
+            rules,
+            organizations.clone(),
+            schemas.clone(),
+            lanes.clone(),
+            transparency.clone(),
+        );
         Self {
-            events: events::Events::new(
-                store.clone(),
-                clock.clone(),
-                rules,
-                organizations.clone(),
-                schemas.clone(),
+            ingest: ingest::Ingest::new(
+                events.clone(),
                 lanes.clone(),
-                transparency.clone(),
+                auth.clone(),
+                shutdown.clone(),
             ),
+            events,
             exports: exports::Exports::new(
                 store.clone(),
                 clock.clone(),

@@ -49,11 +49,6 @@ const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
     }
 }
 
-/// Whether the same call can succeed a little later.
-const fn retry_helps(error: &Error) -> bool {
-    matches!(error.code(), Code::Unavailable | Code::ResourceExhausted)
-}
-
 /// What the caller is told. The cause of our own failures is for the log alone.
 fn message(error: &Error) -> String {
     match error.code() {
@@ -104,7 +99,7 @@ fn details(error: &Error) -> ErrorDetails {
         }
         _ => {}
     }
-    if retry_helps(error) {
+    if error.is_temporary() {
         details.set_retry_info(Some(RETRY_DELAY));
     }
     details
@@ -148,7 +143,7 @@ impl ItemStatuses {
 pub fn http_failure(error: &Error) -> (StatusCode, ErrorBody, Option<u64>) {
     log(error);
     let (_, status) = codes(error);
-    let retry = retry_helps(error).then_some(RETRY_DELAY.as_secs());
+    let retry = error.is_temporary().then_some(RETRY_DELAY.as_secs());
     (status, error_body(error), retry)
 }
 

@@ -16,6 +16,7 @@ mod durability;
 mod events;
 mod exports;
 mod idempotency;
+mod ingest;
 mod lanes;
 mod listing;
 mod operations;

@@ -3,6 +3,7 @@
 mod api_keys;
 mod audit_logs;
 mod convert;
+mod ingest;
 mod organizations;
 mod transparency_log;
 mod values;
