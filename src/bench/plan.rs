@@ -27,6 +27,8 @@ pub enum Topic {
     Create,
     /// Many events per call.
     Batch,
+    /// A stream of events.
+    Ingest,
     /// One organization and many.
     Organizations,
     /// With and without receipts.
@@ -41,9 +43,10 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Create,
         Self::Batch,
+        Self::Ingest,
         Self::Organizations,
         Self::Receipts,
         Self::Export,
@@ -55,6 +58,7 @@ impl Topic {
         match self {
             Self::Create => "create",
             Self::Batch => "batch",
+            Self::Ingest => "ingest",
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
             Self::Export => "export",
