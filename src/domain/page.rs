@@ -94,7 +94,7 @@ impl PageDraft {
             }
         };
         if order.is_none() {
-            let description = "order must be ascending or descending";
+            let description = "order must be ascending (asc) or descending (desc)";
             violations.add("order", Reason::Unknown, description);
         }
         if !before.is_empty() && !after.is_empty() {

@@ -58,6 +58,9 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// The organization's log is held.
+    #[error("the organization's log is under a legal hold; ReleaseLegalHold ends it")]
+    LegalHold,
     /// The log has no such tile, or it cannot be served.
     #[error("no such tile: {0}")]
     NoTile(&'static str),
@@ -137,6 +140,8 @@ pub enum Code {
     NotFound,
     /// There is such a thing already.
     AlreadyExists,
+    /// Something must be changed first.
+    FailedPrecondition,
     /// Too much at once: try again later.
     ResourceExhausted,
     /// Try again later.
@@ -159,6 +164,7 @@ impl Error {
                 Code::PermissionDenied
             }
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
+            Self::LegalHold => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull => Code::ResourceExhausted,
             Self::Unavailable(_)
@@ -192,6 +198,7 @@ impl Error {
             },
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::NoTile(_) => "TILE_NOT_FOUND",
+            Self::LegalHold => "LEGAL_HOLD",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",

@@ -296,7 +296,7 @@ impl Events {
                 mismatch("event.version", format!("the action has no version {version}"))
             }
             Lookup::UnknownAction if self.rules.require_schema => {
-                let how = "the action has no schema; create one with CreateActionSchema";
+                let how = "the action has no schema yet; create one first";
                 mismatch("event.action", how.to_owned())
             }
             Lookup::UnknownAction => Ok(()),

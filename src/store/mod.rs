@@ -12,11 +12,14 @@ mod error;
 mod events;
 mod exports;
 mod idempotency;
+mod leases;
 mod leaves;
+mod legal_holds;
 mod missing_trees;
 mod organizations;
 mod paging;
 mod read;
+mod retention;
 mod signing_keys;
 mod tree;
 mod verify;
@@ -33,9 +36,12 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
+    legal_holds::Deletion,
     organizations::{Changed, Owner, Registration},
     read::{ExportRow, ProvableRow},
+    retention::{AgedLog, Erasure, RetentionRule},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };

@@ -57,7 +57,7 @@ impl Store {
     pub async fn count_export_rows(&self, export: &Export) -> Result<u64> {
         let nothing = EventFilter::default();
         let condition = matching(self.engine, &nothing, &range(export));
-        Ok(selection(&tenant(export), condition).count(self.scanner()).await?)
+        Ok(selection(self.engine, &tenant(export), condition).count(self.scanner()).await?)
     }
 
     /// The next rows of an export after the one at `after`, at most 1,000, as they come
@@ -78,7 +78,7 @@ impl Store {
             ..range(export)
         };
         let condition = matching(self.engine, &export.filter, &range).add_option(start);
-        let rows = selection(&tenant(export), condition)
+        let rows = selection(self.engine, &tenant(export), condition)
             .select_only()
             .columns([OccurredAt, Sequence, Payload])
             .order_by_asc(OccurredAt)
@@ -100,9 +100,8 @@ impl Store {
     pub async fn read_provable_rows(&self, export: &Export, from: u64) -> Result<Vec<ProvableRow>> {
         use event::Column::{LeafHash, Payload, Salt, Sequence};
         let condition = matching(self.engine, &export.filter, &range(export))
-            .add(Sequence.gte(to_column(from)))
-            .add(Payload.ne(Vec::<u8>::new()));
-        let mut rows = selection(&tenant(export), condition)
+            .add(Sequence.gte(to_column(from)));
+        let mut rows = selection(self.engine, &tenant(export), condition)
             .select_only()
             .columns([Sequence, Payload, Salt, LeafHash])
             .order_by_asc(Sequence)

@@ -40,6 +40,8 @@ const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
         Code::NotFound => (GrpcCode::NotFound, StatusCode::NOT_FOUND),
         // Not 409: some clients take that for a call to repeat.
         Code::AlreadyExists => (GrpcCode::AlreadyExists, StatusCode::UNPROCESSABLE_ENTITY),
+        // 403, for the same reason.
+        Code::FailedPrecondition => (GrpcCode::FailedPrecondition, StatusCode::FORBIDDEN),
         Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),

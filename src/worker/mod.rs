@@ -4,3 +4,4 @@ pub mod checkpoints;
 pub mod export;
 mod export_file;
 pub mod housekeeping;
+pub mod retention;

@@ -82,6 +82,12 @@ fn misfit<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Error {
     let path = if path.is_empty() || path == "." { "body".to_owned() } else { path };
     // serde's sentence: what was found (which is not repeated), what was expected, where.
     let sentence = error.to_string();
+    let missing = sentence.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    if let Some(member) = missing {
+        let path = format!("{path}.{member}");
+        let description = format!("{path} is required");
+        return vec![Violation::new(path, Reason::Required, description)].into();
+    }
     let expected = sentence.rsplit_once(", expected ").map(|(_, expected)| expected);
     let expected = expected.map(|text| text.split(" at line ").next().unwrap_or(text));
     let (reason, description) = match expected {

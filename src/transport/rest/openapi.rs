@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use utoipa::{
     Modify,
     openapi::{
-        Components, OpenApi,
+        Components, Content, OpenApi, Ref, RefOr, ResponseBuilder,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -19,10 +19,7 @@ use crate::transport::http::json::JsonBody;
     info(
         title = "Audit logs",
         description = "The WorkOS Audit Logs REST API of a self-hosted audit-log service, and what goes \
-                       beyond it under /v1. Every answer is a JSON object and has the header x-request-id. \
-                       Beside the errors that are listed, every operation answers 401 (no key, or an \
-                       unknown one), 403 (the key lacks the scope), 413 (the body is too large), 503 \
-                       (the database is away) and 504 (the time is over).",
+                       beyond it under /v1. Every answer is a JSON object and has the header x-request-id.",
         contact(),
     ),
     paths(
@@ -45,7 +42,7 @@ use crate::transport::http::json::JsonBody;
         event_reading::get_event,
         events::create_events,
     ),
-    modifiers(&ApiKeySecurity),
+    modifiers(&ApiKeySecurity, &CommonErrors),
     security(("api_key" = [])),
 )]
 struct Description;
@@ -58,6 +55,30 @@ impl Modify for ApiKeySecurity {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = description.components.get_or_insert_with(Components::new);
         components.add_security_scheme("api_key", scheme);
+    }
+}
+
+/// What every operation may answer beside what is listed at it.
+struct CommonErrors;
+
+impl Modify for CommonErrors {
+    fn modify(&self, description: &mut OpenApi) {
+        let content = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+        let response = ResponseBuilder::new()
+            .description(
+                "No key, or an unknown one (401); the key lacks the scope (403); the body is not JSON \
+                 (400) or too large (413); too much at once (429); the database is away (503); the \
+                 time is over (504)",
+            )
+            .content("application/json", content)
+            .build();
+        for path in description.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                let response = RefOr::T(response.clone());
+                operation.responses.responses.insert("default".to_owned(), response);
+            }
+        }
     }
 }
 

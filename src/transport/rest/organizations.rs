@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Extension, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{delete, get},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -36,6 +41,8 @@ pub(super) fn routes() -> Router<Api> {
             get(get_organization).put(update_organization).delete(delete_organization),
         )
         .route("/organizations/external_id/{external_id}", get(get_by_external_id))
+        // As the Go SDK writes it up to version 6.
+        .route("/Organizations/{id}", delete(delete_organization))
 }
 
 /// An organization to create. What WorkOS knows beyond this is ignored.

@@ -57,12 +57,8 @@ struct TargetSchema {
 /// What the actor must look like.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 struct ActorSchema {
-    /// JSON Schema of its metadata.
-    #[serde(
-        default,
-        deserialize_with = "lenient::present_map",
-        skip_serializing_if = "Option::is_none"
-    )]
+    /// JSON Schema of its metadata. Must be sent, but may be null.
+    #[serde(deserialize_with = "lenient::present_map", skip_serializing_if = "Option::is_none")]
     #[schema(required = true, value_type = Option<Object>, nullable = false)]
     metadata: Option<Map<String, Value>>,
 }

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::calls::{Rest, event, event_for, schema};
-use crate::support::{Engine, TestServer, on_every_engine};
+use crate::support::{Engine, TestServer, on_every_engine, server::ROOT_KEY};
 
 on_every_engine!(
     an_organization_lives_its_life,
     an_external_id_is_taken_once,
+    an_old_go_client_can_delete,
     malformed_organizations_are_refused,
     an_update_changes_what_is_sent,
     retention_is_set_by_period_or_days,
@@ -69,6 +70,21 @@ async fn an_external_id_is_taken_once(engine: Engine) {
         rest.post("/organizations", json!({"name": "b", "organization_id": "own:id"})).await;
     assert_eq!(same_id.errors(), [("organization_id", "already_exists")]);
     assert_eq!(server.count("organizations").await, 1);
+}
+
+/// The Go SDK up to version 6 writes one path with a capital letter.
+async fn an_old_go_client_can_delete(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let rest = Rest::new(&server);
+    rest.post("/organizations", json!({"name": "a", "organization_id": "o"})).await;
+    let deleted = reqwest::Client::builder()
+        .build()
+        .unwrap()
+        .delete(format!("{}/Organizations/o", server.url));
+    let deleted =
+        deleted.header("authorization", format!("Bearer {ROOT_KEY}")).send().await.unwrap();
+    assert_eq!(deleted.status(), 202);
+    assert_eq!(rest.get("/organizations/o").await.status, 404);
 }
 
 async fn malformed_organizations_are_refused(engine: Engine) {

@@ -107,6 +107,7 @@ async fn schemas_that_cannot_be_used_are_refused(engine: Engine) {
         (json!({"targets": []}), "targets", "required"),
         (json!({"targets": null}), "targets", "required"),
         (json!({"targets": [{}]}), "targets[0].type", "required"),
+        (json!({"targets": [{"type": "t"}], "actor": {}}), "actor.metadata", "required"),
         (json!({"targets": ["t"]}), "targets[0]", "invalid_type"),
         (json!({"targets": [{"type": "t"}, {"type": "t"}]}), "targets[1].type", "duplicate"),
         (of(json!("x")), "targets[0].metadata", "invalid_type"),
