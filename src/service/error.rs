@@ -73,6 +73,9 @@ pub enum Error {
     /// Too many events wait to be written; a retry helps.
     #[error("too many events wait to be written; try again")]
     QueueFull,
+    /// The client of a stream took nothing for so many seconds while something waited for it.
+    #[error("the client took nothing for {0} seconds; resume from next_sequence")]
+    WatcherTooSlow(u64),
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -166,7 +169,7 @@ impl Error {
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
             Self::LegalHold => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
-            Self::QueueFull => Code::ResourceExhausted,
+            Self::QueueFull | Self::WatcherTooSlow(_) => Code::ResourceExhausted,
             Self::Unavailable(_)
             | Self::Files(_)
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
@@ -201,6 +204,7 @@ impl Error {
             Self::LegalHold => "LEGAL_HOLD",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
+            Self::WatcherTooSlow(_) => "WATCHER_TOO_SLOW",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
             Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {

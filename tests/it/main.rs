@@ -27,3 +27,4 @@ mod retention;
 mod tenancy;
 mod torture;
 mod transparency;
+mod watch;

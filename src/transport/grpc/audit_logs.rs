@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::convert;
+use super::{convert, watch};
 use crate::{
     domain::page::event_cursor,
     proto::v1::{self, audit_logs_server::AuditLogs, batch_create_events_result},
@@ -168,5 +168,15 @@ impl AuditLogs for AuditLogsService {
         let list_metadata = Some(convert::list_metadata(&page, |view| view.export.id.to_string()));
         let exports = page.items.into_iter().map(convert::export).collect();
         Ok(Response::new(v1::ListExportsResponse { exports, list_metadata }))
+    }
+
+    type WatchEventsStream = watch::EventStream;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<watch::EventStream> {
+        let caller = caller(&request)?;
+        watch::events(&self.services.watches, &caller, request.into_inner()).await
     }
 }

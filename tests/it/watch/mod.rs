@@ -1,0 +1,4 @@
+//! `WatchEvents`: what was there and what comes, without gap and without duplicate.
+
+mod joining;
+mod support;
