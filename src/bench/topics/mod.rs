@@ -6,3 +6,4 @@ pub mod long_log;
 pub mod memory;
 pub mod organizations;
 pub mod receipts;
+pub mod watch;
