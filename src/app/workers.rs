@@ -9,7 +9,7 @@ use crate::{
     config::Settings,
     domain::clock::Clock,
     export::files::ExportFiles,
-    service::Services,
+    service::{Services, watch::Replicas},
     store::Store,
     worker::{export::ExportWorker, housekeeping::Housekeeper, retention::RetentionSweeper},
 };
@@ -37,6 +37,12 @@ pub fn spawn(
         owner: owner.clone(),
     };
     workers.spawn(exports.run(shutdown.clone()));
+    let hub = services.watches.hub();
+    workers.spawn(hub.clone().run());
+    if settings.watch.listen {
+        let name = owner.clone();
+        workers.spawn(Replicas::new(hub.clone(), name).run());
+    }
     let housekeeper = Housekeeper {
         store: store.clone(),
         clock: clock.clone(),

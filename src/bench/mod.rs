@@ -36,7 +36,7 @@ use self::{
     report::{EngineReport, Section},
     sample::Sample,
     server::Server,
-    topics::{batch, create, ingest as streams, long_log, memory, organizations, receipts},
+    topics::{batch, create, ingest as streams, long_log, memory, organizations, receipts, watch},
 };
 pub use self::{
     plan::{Backend, Plan, Topic},
@@ -163,6 +163,9 @@ impl Bench {
         }
         if wanted(Topic::Receipts) {
             sections.push(receipts::run(ground).await?);
+        }
+        if wanted(Topic::Watch) {
+            sections.push(watch::run(ground).await?);
         }
         if wanted(Topic::Memory) {
             sections.push(memory::run(ground).await?);

@@ -33,6 +33,8 @@ pub enum Topic {
     Organizations,
     /// With and without receipts.
     Receipts,
+    /// Watchers, busy and idle.
+    Watch,
     /// A log to CSV.
     Export,
     /// Memory of the server.
@@ -49,6 +51,7 @@ impl Topic {
         Self::Ingest,
         Self::Organizations,
         Self::Receipts,
+        Self::Watch,
         Self::Export,
         Self::Memory,
         Self::Growth,
@@ -61,6 +64,7 @@ impl Topic {
             Self::Ingest => "ingest",
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
+            Self::Watch => "watch",
             Self::Export => "export",
             Self::Memory => "memory",
             Self::Growth => "growth",
@@ -98,6 +102,10 @@ pub struct Plan {
     pub in_flight: &'static [usize],
     /// How many organizations "many" are.
     pub organizations: usize,
+    /// How many watchers wait for nothing, and for how many seconds.
+    pub idle_watchers: usize,
+    /// See `idle_watchers`.
+    pub idle_seconds: u64,
     /// How many events an export has.
     pub export_events: u64,
     /// Sizes of a log at which rates are measured, ascending from 0.
@@ -112,6 +120,8 @@ impl Plan {
             rounds: 3,
             in_flight: &[1, 8, 64, 256, 1_024],
             organizations: 1_000,
+            idle_watchers: 5_000,
+            idle_seconds: 24,
             export_events: 1_000_000,
             growth: &[0, 1_000_000, 5_000_000],
         }
@@ -124,6 +134,8 @@ impl Plan {
             rounds: 1,
             in_flight: &[1, 64, 256],
             organizations: 1_000,
+            idle_watchers: 500,
+            idle_seconds: 2,
             export_events: 20_000,
             growth: &[0, 20_000, 50_000],
         }

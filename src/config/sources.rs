@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 25] = [
+const KEYS: [(&str, Form); 27] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -47,6 +47,8 @@ const KEYS: [(&str, Form); 25] = [
     ("idempotency.window_seconds", Form::Number),
     ("exports.csv_formula_guard", Form::Boolean),
     ("exports.retention_days", Form::Number),
+    ("watch.slow_reader_seconds", Form::Number),
+    ("watch.listen", Form::Boolean),
     ("retention.default_days", Form::Number),
     ("retention.sweep_interval_seconds", Form::Number),
     ("rest.max_body_bytes", Form::Number),

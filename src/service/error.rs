@@ -76,6 +76,9 @@ pub enum Error {
     /// A stream's client does not take what is sent to it.
     #[error("the acknowledgements were not read for {0} s; send again what was not acknowledged")]
     AcknowledgementsNotRead(u64),
+    /// The client of a stream took nothing for so many seconds while something waited for it.
+    #[error("the client took nothing for {0} seconds; resume from next_sequence")]
+    WatcherTooSlow(u64),
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -169,7 +172,9 @@ impl Error {
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
             Self::LegalHold => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
-            Self::QueueFull | Self::AcknowledgementsNotRead(_) => Code::ResourceExhausted,
+            Self::QueueFull | Self::AcknowledgementsNotRead(_) | Self::WatcherTooSlow(_) => {
+                Code::ResourceExhausted
+            }
             Self::Unavailable(_)
             | Self::Files(_)
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
@@ -210,6 +215,7 @@ impl Error {
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::AcknowledgementsNotRead(_) => "ACKNOWLEDGEMENTS_NOT_READ",
+            Self::WatcherTooSlow(_) => "WATCHER_TOO_SLOW",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
             Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {

@@ -17,8 +17,9 @@ pub mod signer;
 mod tiles;
 pub mod transparency;
 pub mod tree;
+pub mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,8 @@ pub struct Rules {
     pub lanes: lanes::LaneRules,
     /// For how many days events are kept where the organization says nothing.
     pub default_retention_days: u32,
+    /// How long a watcher may take nothing while something waits for it.
+    pub watcher_patience: Duration,
 }
 
 /// Everything that a call can need.
@@ -65,6 +68,8 @@ pub struct Services {
     pub api_keys: api_keys::ApiKeys,
     /// Proofs.
     pub transparency: transparency::Transparency,
+    /// Watched logs.
+    pub watches: watch::Watches,
     /// What writes events.
     pub lanes: lanes::Lanes,
 }
@@ -91,9 +96,17 @@ impl Services {
     /// Puts the services together, and starts the lanes.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
-        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes);
+        let hub = watch::Hub::new(store.clone(), shutdown.clone());
+        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
+        let watches = watch::Watches::new(
+            store.clone(),
+            clock.clone(),
+            organizations.clone(),
+            hub,
+            rules.watcher_patience,
+        );
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
         let transparency = transparency::Transparency::new(
@@ -131,6 +144,7 @@ impl Services {
             schemas,
             organizations,
             transparency,
+            watches,
             lanes,
         }
     }

@@ -16,7 +16,10 @@ use super::http::{
 };
 use crate::{
     domain::violation::{Reason, Violation},
-    service::error::{Code, Error},
+    service::{
+        error::{Code, Error},
+        watch::WatchEnd,
+    },
 };
 
 /// Domain of the reasons in `ErrorInfo`.
@@ -71,12 +74,21 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
         let (code, _) = codes(&error);
-        Self::with_error_details(code, message(&error), details(&error))
+        Self::with_error_details(code, message(&error), details(&error, []))
     }
 }
 
-fn details(error: &Error) -> ErrorDetails {
-    let mut metadata = HashMap::new();
+/// The end of a stream that can be resumed: the error, and in `ErrorInfo.metadata` from where.
+pub fn end_of_watch(end: &WatchEnd) -> Status {
+    log(&end.error);
+    let (code, _) = codes(&end.error);
+    let next = ("next_sequence".to_owned(), end.next_sequence.to_string());
+    Status::with_error_details(code, message(&end.error), details(&end.error, [next]))
+}
+
+/// The details of an error, with something beside what it says itself.
+fn details<const N: usize>(error: &Error, beside: [(String, String); N]) -> ErrorDetails {
+    let mut metadata = HashMap::from(beside);
     match error {
         Error::NotFound { field, .. } => {
             metadata.insert("field".to_owned(), field.to_string());

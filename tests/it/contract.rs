@@ -12,7 +12,7 @@ const PACKAGE: &str = "auditlogs.v1";
 const PROTO_LINES: usize = 270;
 
 /// RPCs for which HTTP/1.1 has no form.
-const GRPC_ONLY: [&str; 1] = ["IngestEvents"];
+const GRPC_ONLY: [&str; 2] = ["IngestEvents", "WatchEvents"];
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(DESCRIPTORS).unwrap()

@@ -28,3 +28,4 @@ mod retention;
 mod tenancy;
 mod torture;
 mod transparency;
+mod watch;

@@ -7,6 +7,7 @@ pub mod long_log;
 pub mod memory;
 pub mod organizations;
 pub mod receipts;
+pub mod watch;
 
 use anyhow::Result;
 

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     domain::{clock::Clock, ids::OrganizationId},
+    service::watch::Hub,
     store::{Appended, PreparedEvent, Store, StoreError},
 };
 
@@ -105,14 +106,15 @@ pub struct Lanes {
 
 impl Lanes {
     /// Starts the lanes; each connects when it has something to write. They end after
-    /// [`Lanes::drain`], or when nobody can submit any more.
-    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules) -> Self {
+    /// [`Lanes::drain`], or when nobody can submit any more. What they commit they tell `hub`.
+    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules, hub: &Hub) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let count = if store.has_one_writer() { 1 } else { rules.lanes.max(1) };
         let queues = (0..count).map(|_| {
             let (queue, waiting) = queue::queue(rules.queue_events, rules.queue_bytes);
             let writer = store.log_writer();
-            let lane = Lane::new(waiting, writer, clock.clone(), rules.idempotency_window);
+            let (clock, hub) = (clock.clone(), hub.clone());
+            let lane = Lane::new(waiting, writer, clock, rules.idempotency_window, hub);
             tasks.spawn(lane.run(stop.clone()));
             queue
         });

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{convert, ingest};
+use super::{convert, ingest, watch};
 use crate::{
     domain::page::event_cursor,
     proto::v1::{self, audit_logs_server::AuditLogs, batch_create_events_result},
@@ -185,5 +185,15 @@ impl AuditLogs for AuditLogsService {
         let messages = ingest::messages(request.into_inner());
         let acknowledged = self.services.ingest.start(caller, credential, messages)?;
         Ok(Response::new(Box::pin(ingest::frames(acknowledged))))
+    }
+
+    type WatchEventsStream = watch::EventStream;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<watch::EventStream> {
+        let caller = caller(&request)?;
+        watch::events(&self.services.watches, &caller, request.into_inner()).await
     }
 }

@@ -7,6 +7,7 @@ mod ingest;
 mod organizations;
 mod transparency_log;
 mod values;
+mod watch;
 
 pub use self::{
     api_keys::ApiKeysService, audit_logs::AuditLogsService, organizations::OrganizationsService,

@@ -8,7 +8,7 @@ use audit_logs::proto::v1::{
     ListActionSchemasRequest, ListActionsRequest, ListEventsRequest, ListExportsRequest,
     OrganizationsCreateRequest, OrganizationsDeleteRequest, OrganizationsGetByExternalIdRequest,
     OrganizationsGetRequest, OrganizationsListRequest, OrganizationsUpdateRequest,
-    PlaceLegalHoldRequest, ReleaseLegalHoldRequest, UpdateRetentionRequest,
+    PlaceLegalHoldRequest, ReleaseLegalHoldRequest, UpdateRetentionRequest, WatchEventsRequest,
     get_inclusion_proof_request::Event,
 };
 use prost::Message;
@@ -134,6 +134,7 @@ impl World {
             ..ListEventsRequest::default()
         };
         let next = ListEventsRequest { after: self.event_cursor.clone(), ..list.clone() };
+        let watch = WatchEventsRequest { organization_id: organization_id(), ..Default::default() };
         let actions =
             ListActionsRequest { after: self.action_cursor.clone(), ..Default::default() };
         let schemas = ListActionSchemasRequest {
@@ -148,6 +149,7 @@ impl World {
             named("AuditLogs/GetEvent", &get, NO_ORGANIZATION),
             named("AuditLogs/ListEvents", &list, NO_ORGANIZATION),
             named("AuditLogs/ListEvents", &next, NO_ORGANIZATION),
+            named("AuditLogs/WatchEvents", &watch, NO_ORGANIZATION),
             Named { rpc: "AuditLogs/CreateActionSchema", message: schema, not_found: None },
             named("AuditLogs/ListActions", &actions, NO_CURSOR),
             named("AuditLogs/ListActionSchemas", &schemas, "ACTION_NOT_FOUND"),
