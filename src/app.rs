@@ -99,6 +99,7 @@ fn rules(settings: &Settings) -> Rules {
         target_rule,
         lanes,
         default_retention_days: settings.retention.default_days,
+        presigned_urls: settings.exports.presigned_urls,
     }
 }
 
@@ -122,7 +123,9 @@ pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> A
 pub fn open_files(settings: &Settings) -> Result<ExportFiles> {
     // For buckets that are reached over HTTPS.
     tls::install_provider();
-    ExportFiles::open_url(&settings.export_url()?, std::env::vars()).map_err(anyhow::Error::msg)
+    let patience = Duration::from_secs(settings.exports.store_patience_seconds.into());
+    ExportFiles::open_url(&settings.export_url()?, std::env::vars(), patience)
+        .map_err(anyhow::Error::msg)
 }
 
 impl App {
@@ -367,7 +370,10 @@ fn spawn_workers(
         updates: services.exports.updates(),
         owner: format!("worker_{:032x}", rand::rng().random::<u128>()),
     };
-    workers.spawn(exports.run(shutdown.clone()));
+    for number in 0..settings.exports.workers {
+        let owner = format!("{}_{number}", exports.owner);
+        workers.spawn(ExportWorker { owner, ..exports.clone() }.run(shutdown.clone()));
+    }
     let housekeeper = Housekeeper {
         store: store.clone(),
         clock: clock.clone(),

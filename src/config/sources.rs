@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 24] = [
+const KEYS: [(&str, Form); 27] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -47,6 +47,9 @@ const KEYS: [(&str, Form); 24] = [
     ("idempotency.window_seconds", Form::Number),
     ("exports.csv_formula_guard", Form::Boolean),
     ("exports.retention_days", Form::Number),
+    ("exports.workers", Form::Number),
+    ("exports.store_patience_seconds", Form::Number),
+    ("exports.presigned_urls", Form::Boolean),
     ("retention.default_days", Form::Number),
     ("rest.max_body_bytes", Form::Number),
     ("rest.expired_as_error", Form::Boolean),

@@ -26,6 +26,11 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Whether every event matches.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Checks the number and form of the values.
     pub fn check(&self, violations: &mut Violations) {
         let lists = [

@@ -42,6 +42,8 @@ pub struct Rules {
     pub lanes: lanes::LaneRules,
     /// For how many days events are kept where the organization says nothing.
     pub default_retention_days: u32,
+    /// Whether links to exports are those that a bucket signs, where it does.
+    pub presigned_urls: bool,
 }
 
 /// Everything that a call can need.
@@ -87,6 +89,7 @@ impl Services {
     /// Puts the services together, and starts the lanes.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
+        let links = download::Links::new(files, public_url, rules.presigned_urls);
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
@@ -112,7 +115,7 @@ impl Services {
                 store.clone(),
                 clock.clone(),
                 organizations.clone(),
-                download::Links::new(files, public_url),
+                links,
                 shutdown,
             ),
             api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),

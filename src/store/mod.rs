@@ -10,13 +10,15 @@ mod dialect;
 mod entity;
 mod error;
 mod events;
+mod export_leases;
+mod export_rows;
 mod exports;
 mod idempotency;
 mod leaves;
 mod missing_trees;
 mod organizations;
 mod paging;
-mod read;
+
 mod signing_keys;
 mod tree;
 mod verify;
@@ -33,9 +35,10 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    export_leases::Lease,
+    export_rows::{Estimate, ExportOrder, ExportRow, ExportRows},
     leaves::{Leaf, LeafData, LeafKey},
     organizations::{Changed, Owner, Registration},
-    read::{ExportRow, ProvableRow},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };

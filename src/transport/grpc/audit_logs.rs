@@ -169,4 +169,14 @@ impl AuditLogs for AuditLogsService {
         let exports = page.items.into_iter().map(convert::export).collect();
         Ok(Response::new(v1::ListExportsResponse { exports, list_metadata }))
     }
+
+    async fn cancel_export(
+        &self,
+        request: Request<v1::CancelExportRequest>,
+    ) -> Answer<v1::CancelExportResponse> {
+        let caller = caller(&request)?;
+        let id = request.into_inner().export_id;
+        let view = self.services.exports.cancel(&caller, &id).await?;
+        Ok(Response::new(v1::CancelExportResponse { export: Some(convert::export(view)) }))
+    }
 }
