@@ -17,11 +17,13 @@ default:
 # Formats the Rust sources and the protos.
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path tests/sdk/rust/Cargo.toml
     buf format -w proto
 
 # Fails if `just fmt` would change a Rust source; `just proto` does the same for the protos.
 fmt-check:
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/sdk/rust/Cargo.toml --check
 
 # Treats every warning of clippy and rustdoc as an error.
 lint:

@@ -1,12 +1,13 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
+mod workers;
+
 use std::{
     future::Future, net::SocketAddr, sync::Arc, thread::available_parallelism, time::Duration,
 };
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,10 +28,9 @@ use crate::{
         rest::RestRules,
         router::{Readiness, TransportRules, routes},
     },
-    worker::{checkpoints::CheckpointKeeper, export::ExportWorker, housekeeping::Housekeeper},
+    worker::checkpoints::CheckpointKeeper,
 };
 
-const SECONDS_PER_DAY: i64 = 86_400;
 /// How often to look whether the database is there.
 const PROBE: Duration = Duration::from_secs(2);
 /// How long calls may take to end after a shutdown began. Orchestrators kill after 30 s.
@@ -203,7 +203,7 @@ impl App {
             let probe = (store.clone(), readiness.clone(), shutdown.clone());
             workers.spawn(probe_database(probe.0, probe.1, probe.2));
             workers.spawn(checkpoints.clone().run(shutdown.clone()));
-            spawn_workers(&settings, &services, &store, &clock, files, &workers, &shutdown);
+            workers::spawn(&settings, &services, &store, &clock, files, &workers, &shutdown);
             std::future::pending::<Result<()>>().await
         };
         let result = tokio::select! {
@@ -350,38 +350,6 @@ async fn probe_database(store: Store, readiness: Readiness, shutdown: Cancellati
             readiness.set(answers.is_ok()).await;
         }
     }
-}
-
-fn spawn_workers(
-    settings: &Settings,
-    services: &Services,
-    store: &Store,
-    clock: &Arc<dyn Clock>,
-    files: ExportFiles,
-    workers: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
-    let exports = ExportWorker {
-        store: store.clone(),
-        clock: clock.clone(),
-        files: files.clone(),
-        formula_guard: settings.exports.csv_formula_guard,
-        signer: services.transparency.signer().clone(),
-        updates: services.exports.updates(),
-        owner: format!("worker_{:032x}", rand::rng().random::<u128>()),
-    };
-    for number in 0..settings.exports.workers {
-        let owner = format!("{}_{number}", exports.owner);
-        workers.spawn(ExportWorker { owner, ..exports.clone() }.run(shutdown.clone()));
-    }
-    let housekeeper = Housekeeper {
-        store: store.clone(),
-        clock: clock.clone(),
-        files,
-        export_retention: i64::from(settings.exports.retention_days) * SECONDS_PER_DAY,
-        idempotency_window: settings.idempotency.window_seconds.into(),
-    };
-    workers.spawn(housekeeper.run(shutdown.clone()));
 }
 
 /// The base URL under which this machine can reach the listener.

@@ -247,11 +247,14 @@ impl Default for ExportSettings {
 pub struct RetentionSettings {
     /// For how many days events are kept where the organization says nothing.
     pub default_days: u32,
+    /// How many seconds after the end of one sweep for events that are past their retention the next
+    /// one begins.
+    pub sweep_interval_seconds: u32,
 }
 
 impl Default for RetentionSettings {
     fn default() -> Self {
-        Self { default_days: 365 }
+        Self { default_days: 365, sweep_interval_seconds: 3_600 }
     }
 }
 
@@ -352,6 +355,9 @@ impl Settings {
         }
         if self.retention.default_days == 0 {
             return impossible("retention.default_days", "it must be at least 1");
+        }
+        if self.retention.sweep_interval_seconds == 0 {
+            return impossible("retention.sweep_interval_seconds", "it must be at least 1");
         }
         if !(LEAST_BODY_BYTES..=MOST_BODY_BYTES).contains(&self.rest.max_body_bytes) {
             return impossible("rest.max_body_bytes", "it must be 1024 to 33554432 (32 MiB)");

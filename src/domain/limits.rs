@@ -11,6 +11,8 @@ pub const NAME_CHARS: usize = 1_024;
 pub const USER_AGENT_CHARS: usize = 2_048;
 /// Longest action name, idempotency key, organization name or key name, in characters.
 pub const SHORT_TEXT_CHARS: usize = 255;
+/// Longest reason of a legal hold, in characters.
+pub const HOLD_REASON_CHARS: usize = 500;
 /// Longest organization id, in characters.
 pub const ORGANIZATION_ID_CHARS: usize = 128;
 

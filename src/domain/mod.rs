@@ -18,6 +18,7 @@ pub mod limits;
 pub mod organization;
 pub mod organization_draft;
 pub mod page;
+pub mod retention;
 pub mod schema_check;
 pub mod timestamp;
 pub mod violation;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{OrganizationCursor, OrganizationDomainId, OrganizationId},
+    retention::RetentionState,
     timestamp::Timestamp,
 };
 
@@ -98,6 +99,8 @@ pub struct AuditLogConfiguration {
     pub retention_days: u32,
     /// Whether its environment has an action, so that events can be taken.
     pub active: bool,
+    /// What retention did to its log, and whether it is held.
+    pub retention: RetentionState,
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// The organization's log is held.
+    #[error("the organization's log is under a legal hold; ReleaseLegalHold ends it")]
+    LegalHold,
     /// The log has no such tile, or it cannot be served.
     #[error("no such tile: {0}")]
     NoTile(&'static str),
@@ -137,6 +140,8 @@ pub enum Code {
     NotFound,
     /// There is such a thing already.
     AlreadyExists,
+    /// Something must be changed first.
+    FailedPrecondition,
     /// Too much at once: try again later.
     ResourceExhausted,
     /// Try again later.
@@ -159,6 +164,7 @@ impl Error {
                 Code::PermissionDenied
             }
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
+            Self::LegalHold => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull => Code::ResourceExhausted,
             Self::Unavailable(_)
@@ -192,6 +198,7 @@ impl Error {
             },
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::NoTile(_) => "TILE_NOT_FOUND",
+            Self::LegalHold => "LEGAL_HOLD",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
@@ -223,6 +230,17 @@ impl Error {
             }
             other => other,
         }
+    }
+
+    /// The same error where field paths that start with `from` start with `to`.
+    #[must_use]
+    pub fn with_renamed(self, from: &str, to: &str) -> Self {
+        let Self::InvalidRequest(mut violations) = self else { return self };
+        for violation in &mut violations {
+            violation.field = renamed(&violation.field, from, to);
+            violation.description = renamed(&violation.description, from, to);
+        }
+        Self::InvalidRequest(violations)
     }
 
     /// The same error with `prefix` before each field path.
@@ -266,6 +284,10 @@ impl From<Vec<Violation>> for Error {
     fn from(violations: Vec<Violation>) -> Self {
         Self::InvalidRequest(violations)
     }
+}
+
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    text.strip_prefix(from).map_or_else(|| text.to_owned(), |rest| format!("{to}{rest}"))
 }
 
 /// Names the first of the violations, and how many more there are.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod events;
 pub mod exports;
 pub mod lanes;
+mod legal_holds;
 pub mod organizations;
 pub mod receipts;
 mod remembered;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Rules,
-    error::{Kind, Result},
+    error::{Error, Kind, Result},
     not_found,
     remembered::Remembered,
     require,
@@ -23,7 +23,7 @@ use crate::{
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
-    store::{Owner, Registration, Store},
+    store::{Deletion, Owner, Registration, Store},
 };
 
 /// How long it is remembered that an organization exists. One that another replica deleted takes
@@ -35,8 +35,8 @@ const ORGANIZATIONS: usize = 100_000;
 /// Manages organizations.
 #[derive(Clone)]
 pub struct Organizations {
-    store: Store,
-    clock: Arc<dyn Clock>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
     rules: Rules,
     known: Remembered<(EnvironmentId, OrganizationId), ()>,
 }
@@ -161,9 +161,13 @@ impl Organizations {
     pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
         require(caller, Scope::Organizations)?;
         let tenant = self.tenant(caller, id).await?;
-        let deleted = self.store.delete_organization(&tenant, self.clock.now()).await?;
+        let deletion = self.store.delete_organization(&tenant, self.clock.now()).await?;
         self.known.forget();
-        if deleted { Ok(()) } else { Err(not_found(Kind::Organization, "organization_id", id)) }
+        match deletion {
+            Deletion::Done => Ok(()),
+            Deletion::Missing => Err(not_found(Kind::Organization, "organization_id", id)),
+            Deletion::Held => Err(Error::LegalHold),
+        }
     }
 
     /// For how many days events are kept, if that was ever set.
@@ -192,13 +196,16 @@ impl Organizations {
 
     /// How the organization's audit trail is set up.
     pub async fn configuration(&self, caller: &Caller, id: &str) -> Result<AuditLogConfiguration> {
-        let organization = self.get(caller, id).await?;
+        require(caller, Scope::Organizations)?;
+        let tenant = self.tenant(caller, id).await?;
+        let organization = self.read(&tenant).await?;
         let default = self.rules.default_retention_days;
         let has_actions = self.store.has_actions(&caller.environment).await?;
         Ok(AuditLogConfiguration {
             organization_id: organization.id,
             retention_days: organization.retention_days.unwrap_or(default),
             active: has_actions || !self.rules.require_schema,
+            retention: self.store.retention_state(&tenant).await?,
         })
     }
 }

@@ -93,6 +93,17 @@ impl Engine {
         }
     }
 
+    /// The column `sequence`, to be compared with a lower bound that is no reason to choose an index.
+    /// SQLite, which knows no figures of the data, would take the primary key for it where the index by
+    /// time has much less to read. PostgreSQL chooses by cost, and with the bound passes over what its
+    /// indexes still have of deleted rows.
+    pub(super) fn sequence_with_bound(self) -> SimpleExpr {
+        Expr::cust(match self {
+            Self::Sqlite => "+sequence",
+            Self::Postgres => "sequence",
+        })
+    }
+
     /// Whether the text in `column` contains `part`.
     pub(super) fn contains(self, column: &'static str, part: String) -> SimpleExpr {
         let template = match self {

@@ -1,11 +1,14 @@
 //! Reading events back, one or a page.
 
-use sea_orm::{ColumnTrait, Condition, QueryFilter, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ExprTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, SimpleExpr},
+};
 
 use super::{
     Engine, Result, Store, StoreError,
     append::separated,
-    entity::{event, log_head},
+    entity::{event, log_head, log_retention},
     fixed, from_column,
     paging::read_page,
     to_column,
@@ -14,7 +17,7 @@ use crate::domain::{
     caller::Tenant,
     event::{EventRecord, LoggedEvent},
     filter::{EventFilter, EventRange},
-    ids::EventId,
+    ids::{EventId, OrganizationId},
     page::{Page, PageRequest},
 };
 
@@ -27,7 +30,8 @@ impl Store {
 
     /// The event with that id.
     pub async fn get_event(&self, tenant: &Tenant, id: &EventId) -> Result<Option<EventRecord>> {
-        let query = event::scoped(&tenant.organization).filter(event::Column::Id.eq(id.as_str()));
+        let query =
+            present(self.engine, &tenant.organization).filter(event::Column::Id.eq(id.as_str()));
         query.one(self.reader()).await?.map(|row| record(&row)).transpose()
     }
 
@@ -39,8 +43,7 @@ impl Store {
         range: &EventRange,
         request: &PageRequest<u64>,
     ) -> Result<Page<EventRecord>> {
-        let query =
-            event::scoped(&tenant.organization).filter(matching(self.engine, filter, range));
+        let query = selection(self.engine, tenant, matching(self.engine, filter, range));
         let request = request.clone().map_cursor(|at| Ok::<_, StoreError>(to_column(at)))?;
         let size = |row: &event::Model| row.payload.len();
         let page =
@@ -82,6 +85,21 @@ fn record(row: &event::Model) -> Result<EventRecord> {
 }
 
 /// The rows of one log, narrowed.
-pub(super) fn selection(tenant: &Tenant, condition: Condition) -> Select<event::Entity> {
-    event::scoped(&tenant.organization).filter(condition)
+pub(super) fn selection(
+    engine: Engine,
+    tenant: &Tenant,
+    condition: Condition,
+) -> Select<event::Entity> {
+    present(engine, &tenant.organization).filter(condition)
+}
+
+/// The rows of one log that are events: not those of erased ones, of which only the leaf hash is left.
+pub(super) fn present(engine: Engine, organization: &OrganizationId) -> Select<event::Entity> {
+    // Of no row, too, an aggregate is one row.
+    let below = log_retention::scoped(organization)
+        .select_only()
+        .expr(Expr::cust("COALESCE(MAX(erased_below), 0)"))
+        .into_query();
+    let below = SimpleExpr::SubQuery(None, Box::new(below.into()));
+    event::scoped(organization).filter(engine.sequence_with_bound().gte(below))
 }

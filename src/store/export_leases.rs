@@ -29,7 +29,7 @@ const LAST_TURN: &str = "(SELECT MAX(turn.leased_at) FROM exports AS turn \
 
 /// What a worker gets that asks for a job.
 #[derive(Debug, Clone)]
-pub enum Lease {
+pub enum ExportLease {
     /// A job to work on.
     Job(Box<Export>),
     /// A job that was taken so often, without any worker coming to an end with it, that it was made
@@ -49,13 +49,13 @@ impl Store {
         now: Timestamp,
         until: Timestamp,
         most: u64,
-    ) -> Result<Lease> {
+    ) -> Result<ExportLease> {
         // Most polls find nothing: they must not take SQLite's write lock.
         let waiting = export::Entity::find()
             .filter(export::Column::State.eq(ExportState::Pending.as_str()))
             .filter(export::Column::LeaseUntil.lt(now.micros()));
         if waiting.clone().limit(1).one(self.reader()).await?.is_none() {
-            return Ok(Lease::Nothing);
+            return Ok(ExportLease::Nothing);
         }
         let transaction = self.begin().await?;
         let running = Expr::cust(format!("CASE WHEN {RUNNING}{}) THEN 1 ELSE 0 END", now.micros()));
@@ -65,7 +65,7 @@ impl Store {
             .order_by_asc(export::Column::Id)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         let Some(row) = locked.limit(1).one(&transaction).await? else {
-            return Ok(Lease::Nothing);
+            return Ok(ExportLease::Nothing);
         };
         let (id, attempts) = (ExportId::from_stored(row.id.clone()), row.attempts);
         let mut change: export::ActiveModel = row.into();
@@ -76,7 +76,7 @@ impl Store {
             change.updated_at = Set(now.micros());
             change.update(&transaction).await?;
             transaction.commit().await?;
-            return Ok(Lease::GivenUp(id));
+            return Ok(ExportLease::GivenUp(id));
         }
         change.lease_owner = Set(Some(owner.to_owned()));
         change.lease_until = Set(until.micros());
@@ -84,7 +84,7 @@ impl Store {
         change.leased_at = Set(now.micros());
         let row = change.update(&transaction).await?;
         transaction.commit().await?;
-        Ok(Lease::Job(Box::new(domain(row)?)))
+        Ok(ExportLease::Job(Box::new(domain(row)?)))
     }
 
     /// Notes what an attempt may leave in the export store, or that it left nothing. Returns false if

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::{Result, Store, entity::event, fixed, from_column, to_column};
+use super::{Result, Store, entity::event, events::present, fixed, from_column, to_column};
 use crate::{
     domain::ids::{EventId, OrganizationId},
     merkle::Salt,
@@ -44,14 +44,18 @@ pub enum LeafKey {
 type Row = (String, i64, Vec<u8>, Vec<u8>);
 
 impl Store {
-    /// One row of a log; `None` if there is none, or none any more.
+    /// One row of a log; `None` if there is none, or none any more. An erased event has no id by which
+    /// it could be found.
     pub async fn leaf(&self, organization: &OrganizationId, key: &LeafKey) -> Result<Option<Leaf>> {
-        let query = rows(organization);
         let query = match key {
-            LeafKey::Id(id) => query.filter(event::Column::Id.eq(id.as_str())),
-            LeafKey::Sequence(at) => query.filter(event::Column::Sequence.eq(to_column(*at))),
+            LeafKey::Id(id) => {
+                present(self.engine, organization).filter(event::Column::Id.eq(id.as_str()))
+            }
+            LeafKey::Sequence(at) => {
+                event::scoped(organization).filter(event::Column::Sequence.eq(to_column(*at)))
+            }
         };
-        query.into_tuple::<Row>().one(self.reader()).await?.map(leaf).transpose()
+        columns(query).into_tuple::<Row>().one(self.reader()).await?.map(leaf).transpose()
     }
 
     /// The rows of a log at these positions, in any order, without those that are not there.
@@ -61,7 +65,8 @@ impl Store {
         sequences: &BTreeSet<u64>,
     ) -> Result<Vec<Leaf>> {
         let at = sequences.iter().map(|sequence| to_column(*sequence));
-        let query = rows(organization).filter(event::Column::Sequence.is_in(at));
+        let query = event::scoped(organization).filter(event::Column::Sequence.is_in(at));
+        let query = columns(query);
         let found = query.into_tuple::<Row>().all(self.reader()).await?;
         found.into_iter().map(leaf).collect()
     }
@@ -77,7 +82,7 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<LeafData>> {
         use event::Column::Sequence;
-        let query = rows(organization)
+        let query = columns(event::scoped(organization))
             .filter(Sequence.gte(to_column(first)))
             .filter(Sequence.lt(to_column(first.saturating_add(count))))
             .order_by_asc(Sequence);
@@ -95,9 +100,9 @@ impl Store {
     }
 }
 
-fn rows(organization: &OrganizationId) -> Select<event::Entity> {
+fn columns(query: Select<event::Entity>) -> Select<event::Entity> {
     use event::Column::{Id, Payload, Salt, Sequence};
-    event::scoped(organization).select_only().columns([Id, Sequence, Payload, Salt])
+    query.select_only().columns([Id, Sequence, Payload, Salt])
 }
 
 fn leaf((id, sequence, payload, salt): Row) -> Result<Leaf> {
@@ -108,7 +113,7 @@ fn leaf((id, sequence, payload, salt): Row) -> Result<Leaf> {
         Some(LeafData { salt: fixed(&salt, "events", "salt")?, canonical_event: payload })
     };
     Ok(Leaf {
-        event_id: (!id.is_empty()).then(|| EventId::from_stored(id)),
+        event_id: (!erased).then(|| EventId::from_stored(id)),
         sequence: from_column(sequence, "events", "sequence")?,
         data,
     })

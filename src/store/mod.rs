@@ -14,11 +14,13 @@ mod export_leases;
 mod export_rows;
 mod exports;
 mod idempotency;
+mod leases;
 mod leaves;
+mod legal_holds;
 mod missing_trees;
 mod organizations;
 mod paging;
-
+mod retention;
 mod signing_keys;
 mod tree;
 mod verify;
@@ -35,10 +37,13 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
-    export_leases::Lease,
+    export_leases::ExportLease,
     export_rows::{Estimate, ExportOrder, ExportRow, ExportRows},
+    leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
+    legal_holds::Deletion,
     organizations::{Changed, Owner, Registration},
+    retention::{AgedLog, Erasure, RetentionRule},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
 };

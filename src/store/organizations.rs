@@ -179,16 +179,6 @@ impl Store {
         page.try_map(domain)
     }
 
-    /// Marks an organization as deleted. Returns false if it was already.
-    pub async fn delete_organization(&self, tenant: &Tenant, now: Timestamp) -> Result<bool> {
-        let changes = organization::ActiveModel {
-            deleted_at: Set(Some(now.micros())),
-            updated_at: Set(now.micros()),
-            ..Default::default()
-        };
-        self.update_organization(tenant, changes).await
-    }
-
     /// Sets an organization's retention period. Returns false if it was deleted meanwhile.
     pub async fn set_retention(&self, tenant: &Tenant, days: u32, now: Timestamp) -> Result<bool> {
         let changes = organization::ActiveModel {

@@ -150,6 +150,7 @@ impl Store {
             UNION ALL SELECT MIN(organization_id) FROM events WHERE organization_id > $1 \
             UNION ALL SELECT MIN(organization_id) FROM log_tiles WHERE organization_id > $1 \
             UNION ALL SELECT MIN(organization_id) FROM checkpoints WHERE organization_id > $1 \
+            UNION ALL SELECT MIN(organization_id) FROM log_retention WHERE organization_id > $1 \
             ) AS next";
         let values = [Value::from(after)];
         let statement = Statement::from_sql_and_values(self.engine.backend(), SQL, values);
@@ -164,7 +165,8 @@ impl Store {
             OR EXISTS (SELECT 1 FROM log_heads WHERE organization_id = $1) \
             OR EXISTS (SELECT 1 FROM events WHERE organization_id = $1) \
             OR EXISTS (SELECT 1 FROM log_tiles WHERE organization_id = $1) \
-            OR EXISTS (SELECT 1 FROM checkpoints WHERE organization_id = $1)";
+            OR EXISTS (SELECT 1 FROM checkpoints WHERE organization_id = $1) \
+            OR EXISTS (SELECT 1 FROM log_retention WHERE organization_id = $1)";
         let values = [Value::from(organization.as_str())];
         let statement = Statement::from_sql_and_values(self.engine.backend(), SQL, values);
         Ok(self.reader().query_one_raw(statement).await?.is_some())
@@ -201,6 +203,13 @@ impl LogSnapshot {
         });
         let registered = self.transaction.query_one_raw(self.statement(REGISTERED, [])).await?;
         Ok((registered.is_some(), head.transpose()?))
+    }
+
+    /// The first sequence that retention has not erased, as it is stored; 0 if it never erased any.
+    pub async fn erased_below(&self) -> Result<i64> {
+        const SQL: &str = "SELECT erased_below FROM log_retention WHERE organization_id = $1";
+        let row = self.transaction.query_one_raw(self.statement(SQL, [])).await?;
+        Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
     }
 
     /// The events from the sequence `from` on, in order: at most 1,024, fewer if they are large. Empty

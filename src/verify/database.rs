@@ -20,6 +20,8 @@ use crate::{
 const PAGES_AHEAD: usize = 3;
 /// Complete tiles after the last event that are read, in case events are missing there.
 const TILES_AFTER: u64 = 3;
+/// Complete tiles that are read at once where their rows are gone.
+const TILES_GONE: u64 = 64;
 /// Levels of tiles above the first.
 const LEVELS_ABOVE: std::ops::Range<u8> = 1..7;
 
@@ -79,18 +81,21 @@ impl DatabaseVerifier {
     ) -> Result<LogReport, Unchecked> {
         let snapshot = self.store.log_snapshot(&organization).await?;
         let head = snapshot.head().await?;
+        let erased_below = snapshot.erased_below().await?;
         let witnesses = self.witnesses.get(&organization).cloned().unwrap_or_default();
         let keys = self.keys.clone();
         let mut log = LogVerifier::new(organization.clone(), keys, head.clone(), witnesses);
+        log.expect_erased(erased_below);
         {
-            let pages = stream::try_unfold(Reading::new(&snapshot), Reading::next)
+            let reading = Reading::new(&snapshot, log.deletable_below());
+            let pages = stream::try_unfold(reading, Reading::next)
                 .map_ok(|page| check_events(organization.clone(), page))
                 .try_buffered(PAGES_AHEAD);
             let mut pages = std::pin::pin!(pages);
             while let Some(page) = pages.try_next().await? {
-                let events = page.events.len() as u64;
+                let before = log.events();
                 log.feed(page);
-                progress(events);
+                progress(log.events() - before);
             }
         }
         let size = head.1.and_then(|head| u64::try_from(head.size).ok());
@@ -105,12 +110,12 @@ impl DatabaseVerifier {
 
 /// Checks the events of a page beside the reading of the next.
 async fn check_events(organization: OrganizationId, read: ReadPage) -> Result<Page, Unchecked> {
-    let ReadPage { events, tiles, checkpoints } = read;
+    let ReadPage { events, tiles, checkpoints, gone_until } = read;
     let check = move || {
         events.iter().map(|event| CheckedEvent::new(&organization, event)).collect::<Vec<_>>()
     };
     let events = tokio::task::spawn_blocking(check).await?;
-    Ok(Page { events, tiles, checkpoints })
+    Ok(Page { events, tiles, checkpoints, gone_until })
 }
 
 /// The rows of a part of a log.
@@ -119,6 +124,7 @@ struct ReadPage {
     events: Vec<StoredEvent>,
     tiles: Vec<StoredTile>,
     checkpoints: Vec<CheckpointRow>,
+    gone_until: Option<u64>,
 }
 
 /// Reads a log page by page.
@@ -126,27 +132,46 @@ struct Reading<'a> {
     snapshot: &'a LogSnapshot,
     /// The sequence that comes next; `None` at the end.
     next: Option<i64>,
+    /// Rows below this sequence may be gone: their leaf hashes are in complete tiles.
+    deletable_below: u64,
+    /// Rows that were read and come after some that are gone.
+    ahead: Vec<StoredEvent>,
     /// The place of the last checkpoint that was read, and whether there are more.
     checkpoint: (i64, i64),
     more_checkpoints: bool,
 }
 
 impl<'a> Reading<'a> {
-    fn new(snapshot: &'a LogSnapshot) -> Self {
-        let checkpoint = (i64::MIN, i64::MIN);
-        Self { snapshot, next: Some(i64::MIN), checkpoint, more_checkpoints: true }
+    fn new(snapshot: &'a LogSnapshot, deletable_below: u64) -> Self {
+        Self {
+            snapshot,
+            next: Some(i64::MIN),
+            deletable_below,
+            ahead: Vec::new(),
+            checkpoint: (i64::MIN, i64::MIN),
+            more_checkpoints: true,
+        }
     }
 
     /// The next page with all that belongs to it, and after the last event one with what is left.
     async fn next(mut self) -> Result<Option<(ReadPage, Self)>, Unchecked> {
         let Some(from) = self.next else { return Ok(None) };
-        let events = self.snapshot.events(from).await?;
+        let mut events = std::mem::take(&mut self.ahead);
+        if events.is_empty() {
+            events = self.snapshot.events(from).await?;
+        }
+        self.ahead = events.split_off(self.before_gap(from, &events));
         let mut page = ReadPage::default();
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             let last = last.sequence;
             self.next = last.checked_add(1);
             page.tiles = self.tiles(first.sequence, last).await?;
             page.checkpoints = self.checkpoints(last.saturating_add(1)).await?;
+        } else if let Some((first, last)) = self.gone(from) {
+            self.next = last.checked_add(1);
+            page.tiles = self.tiles(first, last).await?;
+            page.checkpoints = self.checkpoints(last.saturating_add(1)).await?;
+            page.gone_until = u64::try_from(last).ok().map(|last| last + 1);
         } else {
             self.next = None;
             let first = u64::try_from(from).unwrap_or(0) / TILE_WIDTH;
@@ -155,6 +180,29 @@ impl<'a> Reading<'a> {
         }
         page.events = events;
         Ok(Some((page, self)))
+    }
+
+    /// How many of these events, which begin at or after `from`, come before a row that may be gone.
+    fn before_gap(&self, from: i64, events: &[StoredEvent]) -> usize {
+        let mut next = u64::try_from(from).unwrap_or(0);
+        let is_gap = |event: &StoredEvent| {
+            let Ok(sequence) = u64::try_from(event.sequence) else { return false };
+            let is_gap = sequence > next && next < self.deletable_below;
+            next = sequence.saturating_add(1);
+            is_gap
+        };
+        events.iter().position(is_gap).unwrap_or(events.len())
+    }
+
+    /// First and last sequence of the next rows that may be gone and are.
+    fn gone(&self, from: i64) -> Option<(i64, i64)> {
+        let first = u64::try_from(from).unwrap_or(0);
+        let there = self.ahead.first().and_then(|event| u64::try_from(event.sequence).ok());
+        let end = self.deletable_below.min(there.unwrap_or(u64::MAX));
+        let end = end.min((first / TILE_WIDTH + TILES_GONE) * TILE_WIDTH);
+        let last = i64::try_from(end.checked_sub(1)?).ok()?;
+        let first = i64::try_from(first).ok()?;
+        (first <= last).then_some((first, last))
     }
 
     /// The tiles that hold any of the events or end with them.

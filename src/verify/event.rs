@@ -120,7 +120,7 @@ fn check_whole(
 }
 
 fn check_erased(row: &StoredEvent) -> Result<(), EventFault> {
-    let searchable = [&row.actor_id, &row.target_types, &row.target_ids];
+    let searchable = [&row.action, &row.actor_id, &row.target_types, &row.target_ids];
     if row.actor_name.is_some() || searchable.iter().any(|column| !column.is_empty()) {
         return Err(EventFault::HalfErased("searchable columns are still there"));
     }

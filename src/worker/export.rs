@@ -18,7 +18,7 @@ use crate::{
     service::{
         error::Error as ServiceError, exports::ExportUpdates, signer::CheckpointSigner, tree::Tree,
     },
-    store::{Lease, Store, StoreError},
+    store::{ExportLease, Store, StoreError},
 };
 
 /// A job whose lease was not renewed for this long is taken over.
@@ -85,12 +85,12 @@ impl ExportWorker {
             let now = self.clock.now();
             let until = now.plus_seconds(LEASE_SECONDS);
             match self.store.lease_export(&self.owner, now, until, LEASES).await {
-                Ok(Lease::Job(export)) => self.work(*export, &shutdown).await,
-                Ok(Lease::GivenUp(id)) => {
+                Ok(ExportLease::Job(export)) => self.work(*export, &shutdown).await,
+                Ok(ExportLease::GivenUp(id)) => {
                     error!(export = %id, "an export was given up: its workers ended {LEASES} times");
                     self.updates.publish(&id);
                 }
-                Ok(Lease::Nothing) => self.rest(&shutdown).await,
+                Ok(ExportLease::Nothing) => self.rest(&shutdown).await,
                 Err(error) => {
                     warn!(%error, "cannot look for export jobs");
                     self.rest(&shutdown).await;

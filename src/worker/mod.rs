@@ -5,3 +5,4 @@ pub mod export;
 mod export_attempt;
 mod export_encoder;
 pub mod housekeeping;
+pub mod retention;

@@ -77,7 +77,7 @@ fn every_rpc_has_a_rest_twin_and_messages_of_its_own() {
             }
         }
     }
-    assert_eq!(messages.len(), 2 * (11 + 9 + 4 + 3));
+    assert_eq!(messages.len(), 2 * (11 + 11 + 4 + 3));
 }
 
 /// The text of all protos, with white space and comment marks folded, so that a sentence can be
@@ -108,6 +108,7 @@ fn stated_limits_are_those_that_are_enforced() {
         format!("At most {} characters", grouped(limits::NAME_CHARS)),
         format!("At most {} characters", grouped(limits::USER_AGENT_CHARS)),
         format!("At most {} characters", grouped(limits::SHORT_TEXT_CHARS)),
+        format!("Optional. At most {} characters", limits::HOLD_REASON_CHARS),
         format!("At most {} keys", limits::METADATA_KEYS),
         format!("[a-zA-Z0-9_-]{{1,{}}}", limits::METADATA_KEY_CHARS),
         format!("a string of at most {} characters", limits::METADATA_VALUE_CHARS),

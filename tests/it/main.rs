@@ -26,6 +26,7 @@ mod organizations;
 mod program;
 mod refusals;
 mod rest;
+mod retention;
 mod tenancy;
 mod torture;
 mod transparency;

@@ -169,7 +169,8 @@ impl Sum {
             println!("{sum}");
             return verdict;
         }
-        let erased = if *erased > 0 { format!(" ({erased} erased)") } else { String::new() };
+        let erased =
+            if *erased > 0 { format!(" ({erased} erased by retention)") } else { String::new() };
         let checked = format!(
             "{events} events{erased}, {tiles} tiles and {checkpoints} checkpoints of {logs} logs in \
              {seconds:.1} s"

@@ -57,7 +57,7 @@ pub struct EventColumns {
 /// Where an event is in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Its id; that of the first copy for a duplicate.
+    /// Its id; that of the first copy for a duplicate. Empty if that copy was erased since.
     pub event_id: EventId,
     /// Its position.
     pub sequence: u64,
@@ -240,3 +240,13 @@ impl EventColumns {
         }
     }
 }
+
+/// Columns by which an idempotency key `i` tells of its event `e`, which may be erased since: then there
+/// is no id, the key's time is that of the event, and the leaf hash is in the tombstone or in the tile.
+const OF_KNOWN_KEY: &str = "\
+    CASE WHEN LENGTH(e.salt) > 0 THEN e.id ELSE '' END, \
+    i.sequence, \
+    COALESCE(e.leaf_hash, (SELECT SUBSTR(t.hashes, CAST(i.sequence % 256 * 32 + 1 AS INTEGER), 32) \
+        FROM log_tiles AS t WHERE t.organization_id = i.organization_id \
+        AND t.level = 0 AND t.tile = i.sequence / 256)), \
+    CASE WHEN LENGTH(e.salt) > 0 THEN e.created_at ELSE i.created_at END";

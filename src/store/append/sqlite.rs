@@ -6,11 +6,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params, types::ValueRef};
 use sqlx::SqlitePool;
 
 use super::{
-    Appended, BatchTimes, Failure, PreparedEvent, Written,
+    Appended, BatchTimes, Failure, OF_KNOWN_KEY, PreparedEvent, Written,
     plan::{Beforehand, CompletedTile, Heads, Known, New, Plan, organizations},
 };
 use crate::{
@@ -130,16 +130,20 @@ fn known_keys(
     events: &[PreparedEvent],
     since: Timestamp,
 ) -> Result<Known<[u8; 16]>> {
-    const SQL: &str = "SELECT e.id, e.sequence, e.leaf_hash, e.created_at \
-        FROM idempotency_keys AS i \
-        JOIN events AS e ON e.organization_id = i.organization_id AND e.sequence = i.sequence \
+    const FROM: &str = "FROM idempotency_keys AS i LEFT JOIN events AS e \
+        ON e.organization_id = i.organization_id AND e.sequence = i.sequence \
         WHERE i.organization_id = ? AND i.key = ? AND i.created_at >= ?";
-    let mut statement = connection.prepare_cached(SQL)?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {OF_KNOWN_KEY} {FROM}"))?;
     let mut known = Known::new();
     for event in events {
         let Some(key) = &event.idempotency_key else { continue };
         let wanted = params![event.organization_id.as_str(), key.as_bytes(), since.micros()];
-        if let Some(row) = statement.query_row(wanted, StoredEvent::of).optional()? {
+        // Without a leaf hash the event is gone, and not by retention: then nothing is known of it.
+        let known_event = |row: &Row<'_>| match row.get_ref(2)? {
+            ValueRef::Null => Ok(None),
+            _ => StoredEvent::of(row).map(Some),
+        };
+        if let Some(row) = statement.query_row(wanted, known_event).optional()?.flatten() {
             let key = (event.organization_id.clone(), *key.as_bytes());
             known.insert(key, row.appended(true)?);
         }

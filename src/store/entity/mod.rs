@@ -9,6 +9,7 @@ pub mod event;
 pub mod export;
 pub mod idempotency_key;
 pub mod log_head;
+pub mod log_retention;
 pub mod log_tile;
 pub mod organization;
 pub mod signing_key;

@@ -172,13 +172,13 @@ impl Store {
             return Ok(Estimate { rows, is_upper_bound: filtered });
         }
         let inside = matching(self.engine, &EventFilter::default(), &range(export));
-        let rows = selection(&tenant(export), inside).count(self.scanner()).await?;
+        let rows = selection(self.engine, &tenant(export), inside).count(self.scanner()).await?;
         Ok(Estimate { rows, is_upper_bound: filtered })
     }
 
     /// How many rows there are, if they are not many.
     async fn count_some(&self, export: &Export, condition: Condition) -> Result<Option<u64>> {
-        let some = selection(&tenant(export), condition)
+        let some = selection(self.engine, &tenant(export), condition)
             .select_only()
             .column(event::Column::Sequence)
             .limit(COUNTED);
@@ -188,7 +188,7 @@ impl Store {
 
     /// The lowest sequence that is still there; 0 if there is none.
     async fn oldest_sequence(&self, export: &Export) -> Result<u64> {
-        let oldest: Option<i64> = selection(&tenant(export), Condition::all())
+        let oldest: Option<i64> = selection(self.engine, &tenant(export), Condition::all())
             .select_only()
             .column(event::Column::Sequence)
             .order_by_asc(event::Column::Sequence)
@@ -225,7 +225,8 @@ fn statement(
         });
     }
     let condition = matching(engine, &export.filter, &range).add_option(start);
-    let mut query = selection(&tenant(export), condition).select_only().columns(columns.to_vec());
+    let mut query =
+        selection(engine, &tenant(export), condition).select_only().columns(columns.to_vec());
     for column in key {
         query = query.order_by_asc(*column);
     }

@@ -18,6 +18,7 @@ use crate::{
         idempotency::Idempotency,
         organization::AuditLogConfiguration,
         page::{Order, Page, PageDraft},
+        retention::LegalHold,
     },
     proto::v1,
     service::{
@@ -262,7 +263,13 @@ pub fn configuration(configuration: &AuditLogConfiguration) -> v1::AuditLogConfi
         organization_id: configuration.organization_id.to_string(),
         retention_period_in_days: days(configuration.retention_days),
         state: state.into(),
+        erased_events: configuration.retention.erased_events,
+        legal_hold: configuration.retention.hold.clone().map(legal_hold),
     }
+}
+
+pub fn legal_hold(hold: LegalHold) -> v1::LegalHold {
+    v1::LegalHold { placed_at: Some(to_proto_time(hold.placed_at)), reason: hold.reason }
 }
 
 pub fn days(days: u32) -> i32 {

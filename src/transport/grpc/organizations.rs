@@ -115,6 +115,28 @@ impl Organizations for OrganizationsService {
         Ok(Response::new(v1::UpdateRetentionResponse { retention_period_in_days }))
     }
 
+    async fn place_legal_hold(
+        &self,
+        request: Request<v1::PlaceLegalHoldRequest>,
+    ) -> Answer<v1::PlaceLegalHoldResponse> {
+        let caller = caller(&request)?;
+        let v1::PlaceLegalHoldRequest { organization_id, reason } = request.into_inner();
+        let organizations = &self.organizations;
+        let hold = organizations.place_legal_hold(&caller, &organization_id, &reason).await?;
+        let legal_hold = Some(convert::legal_hold(hold));
+        Ok(Response::new(v1::PlaceLegalHoldResponse { legal_hold }))
+    }
+
+    async fn release_legal_hold(
+        &self,
+        request: Request<v1::ReleaseLegalHoldRequest>,
+    ) -> Answer<v1::ReleaseLegalHoldResponse> {
+        let caller = caller(&request)?;
+        let id = request.into_inner().organization_id;
+        self.organizations.release_legal_hold(&caller, &id).await?;
+        Ok(Response::new(v1::ReleaseLegalHoldResponse {}))
+    }
+
     async fn get_audit_log_configuration(
         &self,
         request: Request<v1::GetAuditLogConfigurationRequest>,

@@ -5,7 +5,7 @@ use std::io::SeekFrom;
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -16,6 +16,7 @@ use object_store::GetResult;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::path::Segments;
 use crate::{
     domain::export::Export,
     export::files::{ByteRange, Part},
@@ -28,7 +29,7 @@ const PIECE: usize = 256 * 1_024;
 /// Serves the file that a signed link names. A link is its own credential.
 pub async fn download(
     State(exports): State<Exports>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrganizationId,
-    merkle::Frontier,
+    merkle::{Frontier, TILE_WIDTH},
     store::{CheckpointRow, StoredHead, StoredTile},
 };
 
@@ -28,9 +28,9 @@ use crate::{
 pub struct LogReport {
     /// Whose log.
     pub organization: OrganizationId,
-    /// Rows of events.
+    /// Events, those that retention erased among them.
     pub events: u64,
-    /// Those of them whose events are erased.
+    /// Events that retention erased.
     pub erased: u64,
     /// Tiles that were compared.
     pub tiles: u64,
@@ -49,6 +49,8 @@ pub struct Page {
     pub tiles: Vec<StoredTile>,
     /// At least the checkpoints of trees that end with one of these events, by size.
     pub checkpoints: Vec<CheckpointRow>,
+    /// Before these events, rows up to this sequence are gone, as they may be.
+    pub gone_until: Option<u64>,
 }
 
 /// Checks one log. Rows are fed to it in order; memory does not depend on how many there are.
@@ -59,6 +61,8 @@ pub struct LogVerifier {
     head: Option<StoredHead>,
     /// Events that the log has, as the head says.
     size: u64,
+    /// The first sequence that retention has not erased.
+    erased_below: u64,
     /// The sequence that comes next.
     next: u64,
     report: LogReport,
@@ -70,6 +74,8 @@ pub struct LogVerifier {
     gaps: First,
     /// Rows that the head does not know of.
     extra: First,
+    /// Events that should be erased and are not, or the other way.
+    retention: First,
     checkpoints: First,
     tree: Tree,
 }
@@ -99,15 +105,39 @@ impl LogVerifier {
             registered,
             head,
             size,
+            erased_below: 0,
             next: 0,
             report,
             faults: First::default(),
             wrong_leaf: None,
             gaps: First::default(),
             extra: First::default(),
+            retention: First::default(),
             checkpoints: First::default(),
             tree: Tree::new(witnesses),
         }
+    }
+
+    /// Says that retention erased the events below this sequence, as it is stored. To be called before
+    /// the first row.
+    pub fn expect_erased(&mut self, below: i64) {
+        let stored = u64::try_from(below).unwrap_or(0);
+        self.erased_below = stored.min(self.size);
+        if below < 0 || stored > self.size {
+            let what = format!("retention is said to have erased {below} of {} events", self.size);
+            self.note(Kind::Head, Some(self.erased_below), what);
+        }
+    }
+
+    /// Rows below this sequence may be gone: retention erased their events, and their leaf hashes are in
+    /// complete tiles.
+    pub fn deletable_below(&self) -> u64 {
+        self.erased_below.min(self.size - self.size % TILE_WIDTH)
+    }
+
+    /// Events that were fed so far, gone ones among them.
+    pub fn events(&self) -> u64 {
+        self.report.events
     }
 
     /// Takes the next rows.
@@ -121,8 +151,33 @@ impl LogVerifier {
                 Err(finding) => self.checkpoints.note(finding),
             }
         }
+        if let Some(end) = page.gone_until {
+            self.gone(end);
+        }
         for event in &page.events {
             self.event(event);
+        }
+    }
+
+    /// Takes the rows up to `end` as gone: what is known of their leaves is in the tiles.
+    fn gone(&mut self, end: u64) {
+        let count = end.saturating_sub(self.next);
+        self.report.events += count;
+        self.report.erased += count;
+        for _ in 0..count {
+            self.tree.push(None);
+        }
+        self.next += count;
+    }
+
+    /// Holds what retention is said to have erased against what is there.
+    fn check_erased(&mut self, sequence: u64, erased: bool) {
+        if erased && sequence >= self.erased_below {
+            let what = "the event is erased, but not by retention".to_owned();
+            self.retention.note(Finding::new(Kind::Missing, Some(sequence), what));
+        } else if !erased && sequence < self.erased_below {
+            let what = "the event is there, but retention erased it".to_owned();
+            self.retention.note(Finding::new(Kind::Inserted, Some(sequence), what));
         }
     }
 
@@ -148,6 +203,7 @@ impl LogVerifier {
         if sequence > self.next {
             self.missing(self.next, sequence);
         }
+        self.check_erased(sequence, event.erased);
         self.tree.push(event.leaf);
         self.next = sequence + 1;
     }
@@ -217,10 +273,12 @@ impl LogVerifier {
             let what = "there is no such organization, but there are rows of its log".to_owned();
             self.note(Kind::Organization, None, what);
         }
-        let Self { mut report, faults, wrong_leaf, gaps, extra, checkpoints, tree, .. } = self;
+        let Self {
+            mut report, faults, wrong_leaf, gaps, extra, retention, checkpoints, tree, ..
+        } = self;
         let of_tree = tree.findings(&mut report, wrong_leaf);
         report.findings.extend(of_tree);
-        for first in [faults, gaps, extra, checkpoints] {
+        for first in [faults, gaps, extra, retention, checkpoints] {
             report.findings.extend(first.into_finding());
         }
         report.findings.sort_by_key(|finding| finding.sequence);

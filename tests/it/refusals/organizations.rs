@@ -2,7 +2,8 @@
 
 use audit_logs::proto::v1::{
     GetAuditLogConfigurationRequest, GetRetentionRequest, OrganizationsCreateRequest,
-    OrganizationsDeleteRequest, OrganizationsGetRequest, UpdateRetentionRequest,
+    OrganizationsDeleteRequest, OrganizationsGetRequest, PlaceLegalHoldRequest,
+    ReleaseLegalHoldRequest, UpdateRetentionRequest,
 };
 use tonic::Code;
 
@@ -16,6 +17,7 @@ on_every_engine!(
     a_taken_id_is_told,
     every_other_call_names_a_wrong_id,
     update_retention_names_each_wrong_field,
+    place_legal_hold_names_each_wrong_field,
 );
 
 fn named(id: &str) -> OrganizationsCreateRequest {
@@ -90,6 +92,11 @@ async fn every_other_call_names_a_wrong_id(engine: Engine) {
     let call = async |r| client.clone().get_audit_log_configuration(r).await;
     refuses(&server, right, rows, call).await;
 
+    let right = ReleaseLegalHoldRequest { organization_id: organization_id() };
+    let rows = named_rows!(ReleaseLegalHoldRequest);
+    let call = async |r| client.clone().release_legal_hold(r).await;
+    refuses(&server, right, rows, call).await;
+
     let right = OrganizationsDeleteRequest { organization_id: organization_id() };
     let rows = named_rows!(OrganizationsDeleteRequest);
     refuses(&server, right, rows, async |r| client.clone().delete(r).await).await;
@@ -122,4 +129,17 @@ async fn update_retention_names_each_wrong_field(engine: Engine) {
         server.query_integers("SELECT COALESCE(retention_days, 0) FROM organizations").await,
         [30]
     );
+}
+
+async fn place_legal_hold_names_each_wrong_field(engine: Engine) {
+    let (server, client) = with_acme(engine).await;
+    let right = PlaceLegalHoldRequest { organization_id: "acme".into(), reason: String::new() };
+    let reason = text_rows!(PlaceLegalHoldRequest, "reason", |r| r.reason, 500);
+    let rows = reason.into_iter().chain(named_rows!(PlaceLegalHoldRequest));
+    let call = async |request| client.clone().place_legal_hold(request).await;
+    refuses(&server, right, rows, call).await;
+    for reason in [long(500), wide(500)] {
+        let request = PlaceLegalHoldRequest { organization_id: "acme".into(), reason };
+        client.clone().place_legal_hold(request).await.unwrap();
+    }
 }

@@ -7,8 +7,8 @@ use audit_logs::proto::v1::{
     GetInclusionProofRequest, GetPublicKeyRequest, GetRetentionRequest, ListActionSchemasRequest,
     ListActionsRequest, ListEventsRequest, ListExportsRequest, OrganizationsCreateRequest,
     OrganizationsDeleteRequest, OrganizationsGetByExternalIdRequest, OrganizationsGetRequest,
-    OrganizationsListRequest, OrganizationsUpdateRequest, UpdateRetentionRequest,
-    get_inclusion_proof_request::Event,
+    OrganizationsListRequest, OrganizationsUpdateRequest, PlaceLegalHoldRequest,
+    ReleaseLegalHoldRequest, UpdateRetentionRequest, get_inclusion_proof_request::Event,
 };
 use prost::Message;
 
@@ -233,6 +233,9 @@ impl World {
             retention_period_in_days: 30,
         };
         let configuration = GetAuditLogConfigurationRequest { organization_id: organization_id() };
+        let hold =
+            PlaceLegalHoldRequest { organization_id: organization_id(), reason: "a case".into() };
+        let release = ReleaseLegalHoldRequest { organization_id: organization_id() };
         let delete = OrganizationsDeleteRequest { organization_id: organization_id() };
         vec![
             Named { rpc: "Organizations/Create", message: create.encode_to_vec(), not_found: None },
@@ -244,6 +247,8 @@ impl World {
             named("Organizations/GetRetention", &retention, NO_ORGANIZATION),
             named("Organizations/UpdateRetention", &update, NO_ORGANIZATION),
             named("Organizations/GetAuditLogConfiguration", &configuration, NO_ORGANIZATION),
+            named("Organizations/PlaceLegalHold", &hold, NO_ORGANIZATION),
+            named("Organizations/ReleaseLegalHold", &release, NO_ORGANIZATION),
             named("Organizations/Delete", &delete, NO_ORGANIZATION),
         ]
     }

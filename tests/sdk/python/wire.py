@@ -4,12 +4,14 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
+from contract import Contract
 from shapes import misfits
 from support import KEY, URL, UUID, check
 
 
 class Answer:
-    def __init__(self, response: http.client.HTTPResponse):
+    def __init__(self, method: str, path: str, response: http.client.HTTPResponse):
+        self.method, self.path = method, path
         self.status = response.status
         self.headers = response.getheaders()
         self.body = response.read()
@@ -30,7 +32,7 @@ def send(method: str, path: str, body=None, headers: dict | None = None, key: st
     connection = http.client.HTTPConnection(urlsplit(URL).netloc, timeout=60)
     try:
         connection.request(method, path, body, all_headers)
-        return Answer(connection.getresponse())
+        return Answer(method, path, connection.getresponse())
     finally:
         connection.close()
 
@@ -48,4 +50,9 @@ def hold(name: str, status: int, shape: str, answer: Answer):
     check(f"{name}: request id", bool(UUID.fullmatch(answer.header("x-request-id") or "")))
     body = json.loads(answer.body)
     check(f"{name}: shape {shape}", misfits(shape, body), [])
+    differences = _CONTRACT.differences(answer.method, answer.path, answer.status, body)
+    check(f"{name}: as described", differences, [])
     return body
+
+
+_CONTRACT = Contract(json.loads(send("GET", "/openapi.json").body))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::Result;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         append::{
-            Appended, PreparedEvent,
+            Appended, OF_KNOWN_KEY, PreparedEvent,
             plan::{CompletedTile, Heads, Known},
         },
         fixed, from_column, to_column,
@@ -43,10 +43,9 @@ pub async fn known_keys(
     events: &[PreparedEvent],
     since: Timestamp,
 ) -> Result<Known<[u8; 16]>> {
-    const SQL: &str = "SELECT e.id, e.sequence, e.leaf_hash, e.created_at, i.organization_id, i.key \
-        FROM UNNEST($1::text[], $2::bytea[]) AS wanted (organization_id, key) \
-        JOIN idempotency_keys AS i USING (organization_id, key) \
-        JOIN events AS e ON e.organization_id = i.organization_id AND e.sequence = i.sequence \
+    const FROM: &str = "FROM UNNEST($1::text[], $2::bytea[]) AS wanted (organization_id, key) \
+        JOIN idempotency_keys AS i USING (organization_id, key) LEFT JOIN events AS e \
+        ON e.organization_id = i.organization_id AND e.sequence = i.sequence \
         WHERE i.created_at >= $3";
     let keyed = events.iter().filter_map(|event| {
         Some((event.organization_id.as_str(), event.idempotency_key.as_ref()?.as_bytes()))
@@ -55,9 +54,15 @@ pub async fn known_keys(
     if keys.is_empty() {
         return Ok(Known::new());
     }
-    let query = sqlx::query(SQL).bind(organizations).bind(keys).bind(since.micros());
+    let sql = format!("SELECT {OF_KNOWN_KEY}, i.organization_id, i.key {FROM}");
+    let query = sqlx::query(AssertSqlSafe(sql));
+    let query = query.bind(organizations).bind(keys).bind(since.micros());
     let mut known = Known::new();
     for row in query.fetch_all(connection).await? {
+        // Without a leaf hash the event is gone, and not by retention: then nothing is known of it.
+        if row.try_get::<Option<Vec<u8>>, _>(2)?.is_none() {
+            continue;
+        }
         let organization = OrganizationId::from_stored(row.try_get::<String, _>(4)?);
         known.insert(
             (organization, fixed(row.try_get(5)?, "idempotency_keys", "key")?),

@@ -17,7 +17,7 @@ on_every_engine!(
     tiles_that_were_tampered_with_are_found,
     checkpoints_that_were_tampered_with_are_found,
     a_log_that_was_rebuilt_contradicts_its_checkpoints,
-    an_erased_event_is_no_tampering,
+    what_retention_erased_is_no_tampering,
     what_cannot_be_checked_is_said,
     a_log_without_a_tree_gets_one,
 );
@@ -228,20 +228,34 @@ async fn a_log_that_was_rebuilt_contradicts_its_checkpoints(engine: Engine) {
     assert!(outcome.stdout.contains("TAMPERED acme: checkpoint at sequence 0:"), "{outcome:?}");
 }
 
-async fn an_erased_event_is_no_tampering(engine: Engine) {
+async fn what_retention_erased_is_no_tampering(engine: Engine) {
     let evidence = Evidence::new(engine).await;
     let nothing = evidence.bytes(&[]);
     let erased = format!(
-        "payload = {nothing}, salt = {nothing}, actor_id = '', actor_name = NULL, \
+        "payload = {nothing}, salt = {nothing}, action = '', actor_id = '', actor_name = NULL, \
          target_types = '', target_ids = ''"
     );
-    for sequence in [0, 300, 599] {
-        evidence.set(sequence, &erased).await;
-    }
+    let erase = async |below: u64| {
+        evidence
+            .execute("DELETE FROM events WHERE organization_id = 'acme' AND sequence < 2")
+            .await;
+        evidence.set(2, &erased).await;
+        let row = format!("INSERT INTO log_retention VALUES ('acme', {below}, 2, NULL, NULL)");
+        evidence.execute(&row).await;
+    };
+    erase(3).await;
     let said = evidence.verify(&[]).await.expect_success();
-    assert!(said.contains("859 events (3 erased)"), "{said}");
-    evidence.set(300, "actor_id = 'user_1'").await;
-    evidence.expect("half erased", "changed at sequence 300: the event is half erased").await;
+    assert!(said.contains("859 events (3 erased by retention)"), "{said}");
+    evidence.set(2, "actor_id = 'user_1'").await;
+    evidence.expect("half erased", "changed at sequence 2: the event is half erased").await;
+    erase(2).await;
+    evidence.expect("erased too much", "missing at sequence 2: the event is erased, but not").await;
+    erase(4).await;
+    evidence.expect("erased too little", "inserted at sequence 3: the event is there").await;
+    evidence.set(300, &erased).await;
+    evidence
+        .expect("erased by hand", "missing at sequence 300: the event is erased, but not")
+        .await;
 }
 
 async fn what_cannot_be_checked_is_said(engine: Engine) {

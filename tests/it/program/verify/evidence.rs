@@ -13,7 +13,8 @@ use crate::{
 
 /// Two whole tiles and some more.
 pub const EVENTS: u64 = 600;
-pub const TABLES: [&str; 5] = ["organizations", "log_heads", "log_tiles", "events", "checkpoints"];
+pub const TABLES: [&str; 6] =
+    ["organizations", "log_heads", "log_tiles", "events", "checkpoints", "log_retention"];
 
 fn numbered(organization: &str, number: u64) -> CreateEventRequest {
     let mut request = create_event(organization, "doc.read");
