@@ -63,7 +63,20 @@ test:
 
 # Runs the README's own test command, with the PostgreSQL half required.
 test-all:
-    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required just readme-block test
+    just moto
+    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required AUDIT_LOGS_TEST_S3=required \
+        just readme-block test
+
+# Puts the S3 server of the tests, pinned, into target/moto.
+moto:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    pinned=tests/it/object_store/requirements.txt
+    if ! cmp --silent "$pinned" target/moto/requirements.txt; then
+        python3 -m venv target/moto
+        target/moto/bin/pip install --quiet --disable-pip-version-check --requirement "$pinned"
+        cp "$pinned" target/moto/requirements.txt
+    fi
 
 # Breaks the service and its database in every way that the suite knows, 100 times each; the log says
 # what was done and found. A seed makes the same random choices: `just torture 100 42`.

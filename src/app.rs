@@ -105,6 +105,7 @@ fn rules(settings: &Settings) -> Rules {
         lanes,
         default_retention_days: settings.retention.default_days,
         watcher_patience: Duration::from_secs(settings.watch.slow_reader_seconds.into()),
+        presigned_urls: settings.exports.presigned_urls,
     }
 }
 
@@ -128,7 +129,9 @@ pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> A
 pub fn open_files(settings: &Settings) -> Result<ExportFiles> {
     // For buckets that are reached over HTTPS.
     tls::install_provider();
-    ExportFiles::open_url(&settings.export_url()?, std::env::vars()).map_err(anyhow::Error::msg)
+    let patience = Duration::from_secs(settings.exports.store_patience_seconds.into());
+    ExportFiles::open_url(&settings.export_url()?, std::env::vars(), patience)
+        .map_err(anyhow::Error::msg)
 }
 
 impl App {

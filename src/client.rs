@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufWriter};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -30,6 +30,11 @@ use crate::{
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a download that are written at once.
+const WRITE_BYTES: usize = 512 * 1_024;
+
+/// Longest manifest that is read; most are a kilobyte.
+const MANIFEST_BYTES: usize = 1_024 * 1_024;
 
 /// Puts the key into every call.
 #[derive(Clone)]
@@ -72,9 +77,7 @@ impl Client {
         let channel = endpoint.connect().await;
         let channel = channel.with_context(|| format!("cannot connect to {url}"))?;
         let audit_logs = AuditLogsClient::with_interceptor(channel, Bearer::new(api_key)?);
-        #[expect(clippy::disallowed_methods, reason = "the one place that makes it")]
-        let http = reqwest::Client::new();
-        Ok(Self { audit_logs, http })
+        Ok(Self { audit_logs, http: http_client() })
     }
 
     /// The event service.
@@ -117,7 +120,7 @@ impl Client {
         }
         let export = last.context("the server sent no state of the export")?;
         if export.state() != ExportState::Ready {
-            bail!("the export {} failed: {}", export.id, export.error);
+            bail!("the export {} {}", export.id, why_not_ready(&export));
         }
         if export.format() == ExportFormat::JsonLines {
             // First, so that there is never a file without what proves it.
@@ -149,14 +152,39 @@ impl Client {
         let response = self.http.get(url).send().await.context("cannot download the export")?;
         let response = response.error_for_status().context("cannot download the export")?;
         let unwritable = || format!("cannot write {}", path.display());
-        let mut file = tokio::fs::File::create(path).await.with_context(unwritable)?;
+        let file = tokio::fs::File::create(path).await.with_context(unwritable)?;
+        let mut file = BufWriter::with_capacity(WRITE_BYTES, file);
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.context("the download broke off")?;
             file.write_all(&chunk).await.with_context(unwritable)?;
         }
-        file.sync_all().await.with_context(unwritable)
+        file.shutdown().await.with_context(unwritable)
     }
+}
+
+/// The text at a link, at most a megabyte of it.
+pub async fn fetch_text(url: &str) -> Result<String> {
+    tls::install_provider();
+    let failed = "cannot fetch the manifest";
+    // A signed link is a credential: errors do not repeat it.
+    let response = http_client().get(url).send().await.map_err(reqwest::Error::without_url);
+    let response = response.context(failed)?;
+    let response = response.error_for_status().map_err(reqwest::Error::without_url);
+    let mut chunks = response.context(failed)?.bytes_stream();
+    let mut text = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk.map_err(reqwest::Error::without_url).context(failed)?);
+        if text.len() > MANIFEST_BYTES {
+            bail!("{failed}: it is too large to be one");
+        }
+    }
+    String::from_utf8(text).context("the manifest is not UTF-8")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that makes it")]
+fn http_client() -> reqwest::Client {
+    reqwest::Client::new()
 }
 
 /// Where the manifest of the export at `path` is: the same name with `.manifest.json`.
@@ -164,6 +192,14 @@ pub fn manifest_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".manifest.json");
     name.into()
+}
+
+fn why_not_ready(export: &Export) -> String {
+    match export.state() {
+        ExportState::Cancelled => "was cancelled".to_owned(),
+        ExportState::Expired => "has expired".to_owned(),
+        _ => format!("failed: {}", export.error),
+    }
 }
 
 fn refused(status: &Status) -> anyhow::Error {

@@ -16,6 +16,7 @@ mod m20261121_000005_trees;
 mod m20261121_000006_export_formats;
 mod m20261121_000007_organization_details;
 mod m20261121_000008_retention;
+mod m20261121_000009_export_jobs;
 
 /// Runs the migrations, in order.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_export_formats::Migration),
             Box::new(m20261121_000007_organization_details::Migration),
             Box::new(m20261121_000008_retention::Migration),
+            Box::new(m20261121_000009_export_jobs::Migration),
         ]
     }
 }

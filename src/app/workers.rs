@@ -36,12 +36,15 @@ pub fn spawn(
         updates: services.exports.updates(),
         owner: owner.clone(),
     };
-    workers.spawn(exports.run(shutdown.clone()));
     let hub = services.watches.hub();
     workers.spawn(hub.clone().run());
     if settings.watch.listen {
         let name = owner.clone();
         workers.spawn(Replicas::new(hub.clone(), name).run());
+    }
+    for number in 0..settings.exports.workers {
+        let owner = format!("{}_{number}", exports.owner);
+        workers.spawn(ExportWorker { owner, ..exports.clone() }.run(shutdown.clone()));
     }
     let housekeeper = Housekeeper {
         store: store.clone(),

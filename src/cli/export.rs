@@ -10,7 +10,7 @@ use crate::{
     client::Client,
     demo::progress::ExportBar,
     domain::timestamp::Timestamp,
-    proto::v1::{CreateExportRequest, ExportFormat},
+    proto::v1::{CreateExportRequest, ExportCompression, ExportFormat},
 };
 
 #[derive(Debug, Args)]
@@ -45,9 +45,12 @@ pub struct Arguments {
     /// manifest is written beside it, as FILE.manifest.json
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// The file to write
-    #[arg(long, short, default_value = "audit-logs.csv")]
-    output: PathBuf,
+    /// Compress the file with gzip. `audit-logs verify export` reads it as it is
+    #[arg(long)]
+    gzip: bool,
+    /// The file to write [default: audit-logs.csv, or as the format and --gzip have it]
+    #[arg(long, short)]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -67,7 +70,19 @@ pub(super) fn proto_time(instant: Timestamp) -> ProtoTime {
     ProtoTime { seconds: instant.seconds(), nanos: instant.subsecond_nanos() }
 }
 
+impl Arguments {
+    fn output(&self) -> PathBuf {
+        let name = match self.format {
+            Format::Csv => "audit-logs.csv",
+            Format::Jsonl => "audit-logs.jsonl",
+        };
+        let suffix = if self.gzip { ".gz" } else { "" };
+        self.output.clone().unwrap_or_else(|| format!("{name}{suffix}").into())
+    }
+}
+
 pub async fn run(arguments: Arguments) -> Result<()> {
+    let output = arguments.output();
     let client = Client::connect(&arguments.server, &arguments.api_key).await?;
     let request = CreateExportRequest {
         organization_id: arguments.organization,
@@ -80,13 +95,18 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             Format::Csv => ExportFormat::Csv.into(),
             Format::Jsonl => ExportFormat::JsonLines.into(),
         },
+        compression: if arguments.gzip {
+            ExportCompression::Gzip.into()
+        } else {
+            ExportCompression::None.into()
+        },
         ..Default::default()
     };
     let bar = ExportBar::new();
-    let export = client.export(request, &arguments.output, |export| bar.update(export)).await;
+    let export = client.export(request, &output, |export| bar.update(export)).await;
     bar.finish();
     let export = export.context("the export failed")?;
-    let path = arguments.output.display();
+    let path = output.display();
     println!("{} events, {} bytes: {path}", export.rows_written, export.bytes_written);
     Ok(())
 }

@@ -82,6 +82,7 @@ impl Default for Settings {
     }
 }
 
+const MOST_EXPORT_WORKERS: u32 = 16;
 const MOST_LANES: u32 = 64;
 const LEAST_QUEUE_BYTES: u32 = 32 * 1_024 * 1_024;
 const LEAST_BODY_BYTES: u32 = 1_024;
@@ -221,11 +222,25 @@ pub struct ExportSettings {
     pub csv_formula_guard: bool,
     /// For how many days files are kept.
     pub retention_days: u32,
+    /// How many exports a replica writes at once.
+    pub workers: u32,
+    /// For how many seconds a bucket that fails or does not answer is asked again, before the attempt
+    /// at the export fails.
+    pub store_patience_seconds: u32,
+    /// Whether links are the bucket's own, where it signs them. They must be of use to those who get
+    /// them: a bucket that only the service can reach needs `false`.
+    pub presigned_urls: bool,
 }
 
 impl Default for ExportSettings {
     fn default() -> Self {
-        Self { csv_formula_guard: true, retention_days: 30 }
+        Self {
+            csv_formula_guard: true,
+            retention_days: 30,
+            workers: 2,
+            store_patience_seconds: 60,
+            presigned_urls: true,
+        }
     }
 }
 
@@ -354,6 +369,12 @@ impl Settings {
         }
         if self.watch.slow_reader_seconds == 0 {
             return impossible("watch.slow_reader_seconds", "it must be at least 1");
+        }
+        if !(1..=MOST_EXPORT_WORKERS).contains(&self.exports.workers) {
+            return impossible("exports.workers", "it must be 1 to 16");
+        }
+        if self.exports.store_patience_seconds == 0 {
+            return impossible("exports.store_patience_seconds", "it must be at least 1");
         }
         if self.retention.default_days == 0 {
             return impossible("retention.default_days", "it must be at least 1");

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 27] = [
+const KEYS: [(&str, Form); 30] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -49,6 +49,9 @@ const KEYS: [(&str, Form); 27] = [
     ("exports.retention_days", Form::Number),
     ("watch.slow_reader_seconds", Form::Number),
     ("watch.listen", Form::Boolean),
+    ("exports.workers", Form::Number),
+    ("exports.store_patience_seconds", Form::Number),
+    ("exports.presigned_urls", Form::Boolean),
     ("retention.default_days", Form::Number),
     ("retention.sweep_interval_seconds", Form::Number),
     ("rest.max_body_bytes", Form::Number),

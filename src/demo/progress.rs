@@ -2,7 +2,9 @@
 
 use std::{fmt, io::IsTerminal, time::Duration};
 
-use indicatif::{HumanBytes, HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{
+    HumanBytes, HumanDuration, HumanFloatCount, ProgressBar, ProgressState, ProgressStyle,
+};
 
 use crate::proto::v1::Export;
 
@@ -11,6 +13,8 @@ const TICK: Duration = Duration::from_millis(120);
 
 const WAITING: &str = "{spinner} {prefix} {msg}";
 const COUNTING: &str = "{spinner} {prefix} {wide_bar} {human_pos}/{human_len} {rate} {msg}";
+
+const EXPORTING: &str = "{spinner} {prefix} {wide_bar} {human_pos}/{human_len} {rate} {msg} {left}";
 
 /// The progress of an export, as the service tells it.
 pub struct ExportBar(ProgressBar);
@@ -27,9 +31,14 @@ impl ExportBar {
             self.0.set_message("waiting for a worker");
             return;
         }
-        self.0.set_message(HumanBytes(export.bytes_written).to_string());
+        let bytes = HumanBytes(export.bytes_written);
+        if export.estimate_is_upper_bound {
+            self.0.set_message(format!("{bytes}, at most"));
+        } else {
+            self.0.set_message(bytes.to_string());
+        }
         if self.0.length().is_none() {
-            self.0.set_style(style(COUNTING));
+            self.0.set_style(style(EXPORTING));
         }
         self.0.set_length(export.estimated_rows);
         self.0.set_position(export.rows_written);
@@ -66,6 +75,9 @@ fn style(template: &str) -> ProgressStyle {
     // A template of ours is well-formed; if it were not, the plain bar would do.
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:#} left", HumanDuration(state.eta()));
+    });
     style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
         // A bar that cannot be drawn is no reason to stop.
         let _ = write!(out, "{}/s", HumanFloatCount(state.per_sec().round()));
@@ -78,7 +90,7 @@ mod tests {
 
     #[test]
     fn templates_are_well_formed() {
-        for template in [WAITING, COUNTING] {
+        for template in [WAITING, COUNTING, EXPORTING] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
@@ -97,6 +109,9 @@ mod tests {
         bar.update(&export);
         assert_eq!((bar.0.position(), bar.0.length()), (250, Some(1_000)));
         assert_eq!(bar.0.message(), "2.00 KiB");
+        // Further filters: nobody counts beforehand.
+        bar.update(&Export { estimate_is_upper_bound: true, ..export });
+        assert_eq!(bar.0.message(), "2.00 KiB, at most");
         bar.finish();
         assert!(bar.0.is_finished());
     }

@@ -27,6 +27,11 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Whether every event matches.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether an event matches, as the database would say.
     pub fn matches(&self, event: &Event) -> bool {
         let any = |values: &[String], value: &str| {

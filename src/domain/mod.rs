@@ -5,6 +5,7 @@ pub mod action_schema;
 pub mod api_key;
 pub mod caller;
 pub mod canonical;
+pub mod canonical_read;
 pub mod clock;
 pub mod event;
 pub mod event_draft;

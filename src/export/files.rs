@@ -1,15 +1,26 @@
 //! Where export files are: a directory or a bucket, behind `object_store`.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, fs, io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use object_store::{
-    Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, buffered::BufWriter,
-    local::LocalFileSystem, parse_url_opts, path::Path,
+    ClientOptions, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt,
+    ObjectStoreScheme, RetryConfig,
+    aws::AmazonS3Builder,
+    azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder,
+    local::LocalFileSystem,
+    multipart::MultipartStore,
+    path::Path,
+    signer::{Method, SignedUrlOptions, Signer},
 };
 use reqwest::Url;
 
-use crate::domain::{export::Export, ids::ExportId};
+use super::upload::Upload;
+use crate::domain::{
+    export::{Export, Remains},
+    ids::ExportId,
+};
 
 /// A part of a file, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,57 +50,132 @@ impl Part {
             Self::Manifest => ".manifest.json",
         }
     }
+
+    /// The name under which a download is saved.
+    pub fn file_name(self, export: &Export) -> String {
+        format!("{}.{}", export.id, self.extension(export))
+    }
+
+    /// Its media type. A compressed file is what it is: nothing on the way unpacks it.
+    pub const fn content_type(self, export: &Export) -> &'static str {
+        match self {
+            Self::File => export.content_type(),
+            Self::Manifest => "application/json",
+        }
+    }
+
+    fn extension(self, export: &Export) -> String {
+        match self {
+            Self::File => export.extension(),
+            Self::Manifest => "manifest.json".to_owned(),
+        }
+    }
 }
 
 /// A directory or a bucket for export files.
 #[derive(Clone)]
 pub struct ExportFiles {
-    store: Arc<dyn ObjectStore>,
+    place: Place,
     prefix: Path,
+}
+
+#[derive(Clone)]
+enum Place {
+    Directory { root: PathBuf, store: Arc<LocalFileSystem> },
+    Bucket(Bucket),
+}
+
+/// A bucket, in all the ways that it is used.
+#[derive(Clone)]
+pub(super) struct Bucket {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) parts: Arc<dyn MultipartStore>,
+    signer: Arc<dyn Signer>,
+}
+
+impl Bucket {
+    fn of<T: ObjectStore + MultipartStore + Signer>(store: T) -> Self {
+        let store = Arc::new(store);
+        Self { store: store.clone(), parts: store.clone(), signer: store }
+    }
 }
 
 impl fmt::Debug for ExportFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ExportFiles({}/{})", self.store, self.prefix)
+        write!(f, "ExportFiles({}/{})", self.store(), self.prefix)
     }
 }
 
-/// Bytes that are held back until a part is uploaded. S3 takes parts from 5 MiB.
-const PART_BYTES: usize = 8 * 1_024 * 1_024;
+/// How long one request to a bucket may take.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// Makes the client of a bucket, with the options that its builder knows.
+macro_rules! bucket {
+    ($builder:ty, $url:expr, $options:expr, $retry:expr, $client:expr) => {{
+        let builder = <$builder>::new().with_url($url).with_client_options($client);
+        let known = |builder: $builder, (name, value): (String, String)| match name
+            .to_lowercase()
+            .parse()
+        {
+            Ok(key) => builder.with_config(key, value),
+            Err(_) => builder,
+        };
+        $options.into_iter().fold(builder, known).with_retry($retry).build().map(Bucket::of)
+    }};
+}
 
 impl ExportFiles {
     /// Opens the place that `url` names: `file:///dir`, `s3://bucket/prefix`, `gs://`, `az://`.
     /// Credentials and endpoints come from `environment`, under the names that the clouds' own
-    /// tools use (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, ...).
+    /// tools use (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, ...). What a bucket refuses or does not answer
+    /// is tried again for as long as `patience`.
     pub fn open_url(
         url: &str,
         environment: impl IntoIterator<Item = (String, String)>,
+        patience: Duration,
     ) -> Result<Self, String> {
         let parsed = Url::parse(url).map_err(|error| format!("export_url: {error}"))?;
         let failed = |error: Error| format!("export_url: {error}");
         if parsed.scheme() == "file" {
-            let directory = parsed.to_file_path();
-            let directory = directory.map_err(|()| "export_url: not a file path".to_owned())?;
-            std::fs::create_dir_all(&directory)
-                .map_err(|error| format!("export_url: {}: {error}", directory.display()))?;
-            let store = LocalFileSystem::new_with_prefix(&directory).map_err(failed)?;
-            let store = Arc::new(store.with_automatic_cleanup(true).with_fsync(true));
-            return Ok(Self { store, prefix: Path::default() });
+            let root = parsed.to_file_path();
+            let root = root.map_err(|()| "export_url: not a file path".to_owned())?;
+            fs::create_dir_all(&root)
+                .map_err(|error| format!("export_url: {}: {error}", root.display()))?;
+            let store = Arc::new(LocalFileSystem::new_with_prefix(&root).map_err(failed)?);
+            return Ok(Self { place: Place::Directory { root, store }, prefix: Path::default() });
         }
-        let options = environment.into_iter().map(|(name, value)| (name.to_lowercase(), value));
-        let (store, prefix) = parse_url_opts(&parsed, options).map_err(failed)?;
-        Ok(Self { store: Arc::from(store), prefix })
+        let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|e| failed(e.into()))?;
+        let prefix = Path::parse(path).map_err(|error| failed(error.into()))?;
+        let retry = RetryConfig { retry_timeout: patience, ..Default::default() };
+        let client = ClientOptions::new().with_timeout(REQUEST.min(patience));
+        let bucket = match scheme {
+            ObjectStoreScheme::AmazonS3 => {
+                bucket!(AmazonS3Builder, url, environment, retry, client)
+            }
+            ObjectStoreScheme::GoogleCloudStorage => {
+                bucket!(GoogleCloudStorageBuilder, url, environment, retry, client)
+            }
+            ObjectStoreScheme::MicrosoftAzure => {
+                bucket!(MicrosoftAzureBuilder, url, environment, retry, client)
+            }
+            _ => return Err("export_url: it must start with file, s3, gs or az".to_owned()),
+        };
+        Ok(Self { place: Place::Bucket(bucket.map_err(failed)?), prefix })
     }
 
-    /// Begins to write the file of an export. It becomes visible, whole, when the writer is shut
-    /// down; a writer that is dropped leaves nothing to be seen.
-    pub fn create(&self, export: &Export) -> BufWriter {
-        BufWriter::with_capacity(self.store.clone(), self.path(export, Part::File), PART_BYTES)
+    /// Begins to write the file of an export. It becomes visible, whole, when the upload is finished;
+    /// one that is aborted leaves nothing.
+    pub async fn create(&self, export: &Export) -> io::Result<Upload> {
+        let path = self.path(export, Part::File);
+        match &self.place {
+            Place::Directory { root, .. } => Upload::to_file(root.join(path.as_ref())).await,
+            Place::Bucket(bucket) => Ok(Upload::to_bucket(bucket.clone(), path)),
+        }
     }
 
     /// Writes the manifest of an export, whole or not at all.
     pub async fn put_manifest(&self, export: &Export, manifest: Vec<u8>) -> Result<(), Error> {
-        self.store.put(&self.path(export, Part::Manifest), manifest.into()).await?;
+        self.store().put(&self.path(export, Part::Manifest), manifest.into()).await?;
         Ok(())
     }
 
@@ -105,19 +191,78 @@ impl ExportFiles {
             ByteRange::From(first) => GetRange::Offset(first),
             ByteRange::Last(count) => GetRange::Suffix(count),
         });
-        self.store
+        self.store()
             .get_opts(&self.path(export, part), GetOptions { range, ..Default::default() })
             .await
+    }
+
+    /// A link to a file that the bucket itself honours for so long, with the name under which it is
+    /// saved. `None` where the bucket does not sign such links.
+    pub async fn sign(
+        &self,
+        export: &Export,
+        part: Part,
+        lives: Duration,
+    ) -> Option<Result<String, Error>> {
+        let Place::Bucket(bucket) = &self.place else { return None };
+        let name = format!("attachment; filename=\"{}\"", part.file_name(export));
+        let options = SignedUrlOptions::new().with_query([
+            ("response-content-disposition", name.as_str()),
+            ("response-content-type", part.content_type(export)),
+        ]);
+        let path = self.path(export, part);
+        match bucket.signer.signed_url_opts(Method::GET, &path, lives, &options).await {
+            Err(Error::NotSupported { .. }) => None,
+            signed => Some(signed.map(Into::into)),
+        }
     }
 
     /// Deletes everything that was written for an export, by whatever attempt.
     pub async fn delete(&self, id: &ExportId) -> Result<(), Error> {
         let directory = self.directory(id);
-        let mut files = self.store.list(Some(&directory));
+        if let Place::Directory { root, .. } = &self.place {
+            // With what was not finished, which the store does not list.
+            let path = root.join(directory.as_ref());
+            let removed = tokio::fs::remove_dir_all(&path).await;
+            return match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::Generic { store: "directory", source: error.into() })
+                }
+                _ => Ok(()),
+            };
+        }
+        let mut files = self.store().list(Some(&directory));
         while let Some(file) = files.try_next().await? {
-            self.store.delete(&file.location).await?;
+            match self.store().delete(&file.location).await {
+                // Another replica was faster.
+                Ok(()) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
+    }
+
+    /// Takes back what earlier attempts at an export left: their files, and the parts of an upload
+    /// that was not finished, which a bucket keeps without showing them.
+    pub async fn clear(&self, export: &Export, remains: Option<&Remains>) -> Result<(), Error> {
+        if let (Place::Bucket(bucket), Some(remains)) = (&self.place, remains)
+            && let Some(upload) = &remains.upload
+        {
+            let attempt = Export { attempt: remains.attempt, ..export.clone() };
+            let path = self.path(&attempt, Part::File);
+            match bucket.parts.abort_multipart(&path, upload).await {
+                Ok(()) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.delete(&export.id).await
+    }
+
+    fn store(&self) -> &dyn ObjectStore {
+        match &self.place {
+            Place::Directory { store, .. } => store.as_ref(),
+            Place::Bucket(bucket) => bucket.store.as_ref(),
+        }
     }
 
     fn directory(&self, id: &ExportId) -> Path {
@@ -125,10 +270,7 @@ impl ExportFiles {
     }
 
     fn path(&self, export: &Export, part: Part) -> Path {
-        let extension = match part {
-            Part::File => export.format.extension(),
-            Part::Manifest => "manifest.json",
-        };
-        self.directory(&export.id).join(format!("{}.{extension}", export.attempt))
+        let name = format!("{}.{}", export.attempt, part.extension(export));
+        self.directory(&export.id).join(name)
     }
 }

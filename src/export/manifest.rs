@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    export::Export,
+    export::{Export, ExportCompression},
     filter::EventFilter,
     ids::{ExportId, OrganizationId},
     timestamp::Timestamp,
@@ -18,6 +18,9 @@ pub struct Manifest {
     pub organization_id: OrganizationId,
     /// How the file is written, `csv` or `json_lines`.
     pub format: String,
+    /// How the file is compressed, `none` or `gzip`. Manifests of before there was a choice do not say.
+    #[serde(default = "uncompressed")]
+    pub compression: String,
     /// Earliest `occurred_at`, inclusive.
     pub range_start: Timestamp,
     /// Latest `occurred_at`, inclusive.
@@ -30,9 +33,9 @@ pub struct Manifest {
     pub checkpoint: String,
     /// Events in the file.
     pub rows: u64,
-    /// Bytes of the file.
+    /// Bytes of the file as it is stored, compressed if it is.
     pub bytes: u64,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the same bytes, in hexadecimal.
     pub sha256: String,
     /// Sequence of the first event; with CSV, the lowest.
     pub first_sequence: Option<u64>,
@@ -43,6 +46,10 @@ pub struct Manifest {
     pub skipped: Vec<String>,
     /// When the export was created.
     pub created_at: Timestamp,
+}
+
+fn uncompressed() -> String {
+    ExportCompression::None.as_str().to_owned()
 }
 
 /// What is known of a file once it is written.
@@ -67,6 +74,7 @@ impl Manifest {
             export_id: export.id.clone(),
             organization_id: export.organization_id.clone(),
             format: export.format.as_str().to_owned(),
+            compression: export.compression.as_str().to_owned(),
             range_start: export.range.start,
             range_end: export.range.end,
             filter: export.filter.clone(),

@@ -4,3 +4,4 @@ pub mod csv;
 pub mod files;
 pub mod json_lines;
 pub mod manifest;
+pub mod upload;

@@ -1,8 +1,11 @@
 //! Links to export files: signed, so that a plain HTTP GET without a key can follow them, and only
 //! for ten minutes.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use tracing::warn;
 
 use crate::{
     domain::{
@@ -15,6 +18,9 @@ use crate::{
 
 /// Path below which the service serves export files.
 pub const DOWNLOAD_PATH: &str = "/v1/exports/download";
+
+/// How long a link lives.
+const LIFE: Duration = Duration::from_secs(DOWNLOAD_SECONDS.unsigned_abs());
 
 /// A link to an export file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +37,29 @@ pub struct Links {
     /// Where the files are.
     pub(super) files: ExportFiles,
     public_url: String,
+    presigned: bool,
 }
 
 impl Links {
-    /// Links start with `public_url`.
-    pub fn new(files: ExportFiles, public_url: String) -> Self {
-        Self { files, public_url }
+    /// Links start with `public_url`, unless they are `presigned` by the bucket that has the files.
+    pub fn new(files: ExportFiles, public_url: String, presigned: bool) -> Self {
+        Self { files, public_url, presigned }
     }
 
     /// A fresh link, if the export has a file.
-    pub fn make(&self, export: &Export, part: Part, now: Timestamp) -> Option<Link> {
+    pub async fn make(&self, export: &Export, part: Part, now: Timestamp) -> Option<Link> {
         if export.state != ExportState::Ready {
             return None;
+        }
+        if self.presigned {
+            match self.files.sign(export, part, LIFE).await {
+                Some(Ok(url)) => {
+                    return Some(Link { url, expires_at: now.plus_seconds(DOWNLOAD_SECONDS) });
+                }
+                // The credentials are out of reach; the service's own links may still work later.
+                Some(Err(error)) => warn!(%error, "the export store cannot sign a link"),
+                None => {}
+            }
         }
         // Whole seconds, because that is what the link says.
         let expires = now.seconds() + DOWNLOAD_SECONDS;

@@ -22,7 +22,7 @@ use crate::{
         caller::Caller,
         clock::Clock,
         event_draft::TimeDraft,
-        export::{Export, ExportFormat, ExportProgress, ExportState},
+        export::{Export, ExportCompression, ExportFormat, ExportProgress, ExportState},
         filter::{EventFilter, ExportRange},
         ids::ExportId,
         limits,
@@ -34,9 +34,12 @@ use crate::{
 };
 
 /// How often a watched export is looked up in the database, in case another replica writes it.
-const LOOK_UP: Duration = Duration::from_secs(1);
+const LOOK_UP: Duration = Duration::from_millis(700);
 /// Changes of exports on this replica that a watcher may be behind.
 const UPDATES: usize = 256;
+
+/// What is told of an export whose file has another length than was written.
+const DAMAGED: &str = "the file was damaged after it was written; export again";
 
 /// Manages exports.
 #[derive(Clone)]
@@ -99,17 +102,23 @@ pub struct NewExport {
     pub filter: EventFilter,
     /// How to write the file; `None` if it is no format that there is.
     pub format: Option<ExportFormat>,
+    /// How to compress the file; `None` if it is no way that there is.
+    pub compression: Option<ExportCompression>,
 }
 
 impl NewExport {
     /// Checks everything at once. A range that is sent but is none has a reason of its own.
-    fn validate(&self) -> Result<(ExportRange, ExportFormat)> {
+    fn validate(&self) -> Result<(ExportRange, ExportFormat, ExportCompression)> {
         let mut violations = Violations::default();
         check_id("organization_id", &self.organization_id, &mut violations);
         self.filter.check(&mut violations);
         if self.format.is_none() {
             let description = "format must be one that the service knows";
             violations.add("format", Reason::Unknown, description);
+        }
+        if self.compression.is_none() {
+            let description = "compression must be one that the service knows";
+            violations.add("compression", Reason::Unknown, description);
         }
         let range = match ExportRange::check(self.range_start, self.range_end) {
             Err(found) if violations.is_empty() && !is_missing(&found) => {
@@ -121,9 +130,11 @@ impl NewExport {
             }
             Ok(range) => Some(range),
         };
-        match range.zip(self.format) {
-            Some(checked) => Ok(violations.into_result(checked)?),
-            None => Err(violations.into_found().into()),
+        match (range, self.format, self.compression) {
+            (Some(range), Some(format), Some(compression)) => {
+                Ok(violations.into_result((range, format, compression))?)
+            }
+            _ => Err(violations.into_found().into()),
         }
     }
 }
@@ -153,7 +164,7 @@ impl Exports {
     /// Starts an export of what the log holds now.
     pub async fn create(&self, caller: &Caller, new: NewExport) -> Result<ExportView> {
         require(caller, Scope::Exports)?;
-        let (range, format) = new.validate()?;
+        let (range, format, compression) = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         let now = self.clock.now();
         let export = {
@@ -164,6 +175,7 @@ impl Exports {
                 organization_id: tenant.organization.clone(),
                 state: ExportState::Pending,
                 format,
+                compression,
                 tree_size: 0,
                 range,
                 filter: new.filter,
@@ -171,6 +183,7 @@ impl Exports {
                 error: None,
                 download_secret: random.random::<[u8; 32]>().to_vec(),
                 attempt: 0,
+                remains: None,
                 created_at: now,
                 updated_at: now,
             }
@@ -180,7 +193,7 @@ impl Exports {
         let export = Export { tree_size, ..export };
         self.store.insert_export(&export).await?;
         self.updates.waiting.notify_one();
-        Ok(self.view(export))
+        Ok(self.view(export).await)
     }
 
     /// Returns an export as it is now.
@@ -195,7 +208,19 @@ impl Exports {
         // It is gone with its organization.
         let known = self.organizations.find(caller, export.organization_id.clone()).await?;
         known.ok_or_else(unknown)?;
-        Ok(self.view(export))
+        Ok(self.view(export).await)
+    }
+
+    /// Calls an export off, unless it has ended; returns it as it is then.
+    pub async fn cancel(&self, caller: &Caller, id: &str) -> Result<ExportView> {
+        let found = self.get(caller, id).await?;
+        if found.export.state != ExportState::Pending {
+            return Ok(found);
+        }
+        if self.store.cancel_export(&found.export.id, self.clock.now()).await? {
+            self.updates.publish(&found.export.id);
+        }
+        self.get(caller, id).await
     }
 
     /// Follows an export: its present state, then each change, until it is written or given up.
@@ -264,7 +289,12 @@ impl Exports {
         }
         let organization = tenant.as_ref().map(|tenant| &tenant.organization);
         let page = self.store.list_exports(caller, organization, &page).await?;
-        page.try_map(|export| Ok(self.view(export)))
+        let links = futures::future::join_all(page.items.iter().map(|export| self.links(export)));
+        let mut links = links.await.into_iter();
+        page.try_map(|export| {
+            let (link, manifest_link) = links.next().unwrap_or_default();
+            Ok(ExportView { export, link, manifest_link })
+        })
     }
 
     /// Opens the file or the manifest that a link names, from the start or a part of it.
@@ -290,12 +320,22 @@ impl Exports {
             return Err(not_found(Kind::Export, "export_id", id));
         }
         let file = self.links.files.open(&export, part, range).await.map_err(Error::Files)?;
+        if part == Part::File && file.meta.size != export.progress.bytes_written {
+            // Nobody waits until a local file is on the disk; after a power failure it may not be.
+            self.store.fail_damaged_export(&export.id, DAMAGED, self.clock.now()).await?;
+            return Err(not_found(Kind::Export, "export_id", id));
+        }
         Ok((export, file))
     }
 
-    fn view(&self, export: Export) -> ExportView {
-        let link = |part| self.links.make(&export, part, self.clock.now());
-        let (link, manifest_link) = (link(Part::File), link(Part::Manifest));
+    async fn view(&self, export: Export) -> ExportView {
+        let (link, manifest_link) = self.links(&export).await;
         ExportView { export, link, manifest_link }
+    }
+
+    /// Links to the file and to the manifest.
+    async fn links(&self, export: &Export) -> (Option<Link>, Option<Link>) {
+        let link = |part| self.links.make(export, part, self.clock.now());
+        (link(Part::File).await, link(Part::Manifest).await)
     }
 }

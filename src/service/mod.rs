@@ -47,6 +47,8 @@ pub struct Rules {
     pub default_retention_days: u32,
     /// How long a watcher may take nothing while something waits for it.
     pub watcher_patience: Duration,
+    /// Whether links to exports are those that a bucket signs, where it does.
+    pub presigned_urls: bool,
 }
 
 /// Everything that a call can need.
@@ -96,6 +98,7 @@ impl Services {
     /// Puts the services together, and starts the lanes.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
+        let links = download::Links::new(files, public_url, rules.presigned_urls);
         let hub = watch::Hub::new(store.clone(), shutdown.clone());
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
         let organizations =
@@ -136,7 +139,7 @@ impl Services {
                 store.clone(),
                 clock.clone(),
                 organizations.clone(),
-                download::Links::new(files, public_url),
+                links,
                 shutdown,
             ),
             api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),

@@ -12,7 +12,7 @@ use sea_orm::{
     },
 };
 
-use super::{Engine, LogWriter, Result, Store, StoreError};
+use super::{Engine, LogWriter, Result, Store, StoreError, export_rows::ExportSource};
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -77,6 +77,17 @@ impl Store {
                 let pool = self.writer.get_postgres_connection_pool();
                 LogWriter::postgres(pool.connect_options().as_ref().clone())
             }
+        }
+    }
+
+    /// From where exports are read: on SQLite past the pools, by a connection of their own.
+    pub(super) fn export_source(&self) -> ExportSource<'_> {
+        match self.engine {
+            Engine::Sqlite => {
+                let pool = self.scanner.get_sqlite_connection_pool();
+                ExportSource::File(pool.connect_options().get_filename().to_path_buf())
+            }
+            Engine::Postgres => ExportSource::Server(self.scanner.get_postgres_connection_pool()),
         }
     }
 

@@ -1,9 +1,8 @@
-//! Export jobs and the leases under which workers write them.
+//! Export jobs, as callers and housekeeping see them.
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Set, UpdateMany,
-    sea_query::{Expr, LockBehavior, LockType},
+    Set, sea_query::Expr,
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     caller::Caller,
-    export::{Export, ExportFormat, ExportProgress, ExportState},
+    export::{Export, ExportCompression, ExportFormat, ExportProgress, ExportState, Remains},
     filter::ExportRange,
     ids::{EnvironmentId, ExportId, OrganizationId},
     page::{Page, PageRequest},
@@ -47,6 +46,10 @@ impl Store {
             created_at: Set(export.created_at.micros()),
             updated_at: Set(export.updated_at.micros()),
             format: Set(export.format.as_str().to_owned()),
+            compression: Set(export.compression.as_str().to_owned()),
+            leased_at: Set(0),
+            is_upper_bound: Set(0),
+            remains: Set(None),
         };
         row.insert(self.writer()).await?;
         Ok(())
@@ -90,93 +93,6 @@ impl Store {
         page.try_map(domain)
     }
 
-    /// Leases the oldest job that waits or whose worker died, and counts the attempt. Two workers
-    /// never get the same.
-    pub async fn lease_export(
-        &self,
-        owner: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Export>> {
-        // Most polls find nothing: they must not take SQLite's write lock.
-        let waiting = export::Entity::find()
-            .filter(export::Column::State.eq(ExportState::Pending.as_str()))
-            .filter(export::Column::LeaseUntil.lt(now.micros()))
-            .order_by_asc(export::Column::Id);
-        if waiting.clone().one(self.reader()).await?.is_none() {
-            return Ok(None);
-        }
-        let transaction = self.begin().await?;
-        let locked = waiting.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let Some(row) = locked.limit(1).one(&transaction).await? else { return Ok(None) };
-        let attempts = row.attempts + 1;
-        let mut lease: export::ActiveModel = row.into();
-        lease.lease_owner = Set(Some(owner.to_owned()));
-        lease.lease_until = Set(until.micros());
-        lease.attempts = Set(attempts);
-        let row = lease.update(&transaction).await?;
-        transaction.commit().await?;
-        Ok(Some(domain(row)?))
-    }
-
-    /// Renews a lease and tells how far the job is. Returns false if another worker has it.
-    pub async fn renew_export_lease(
-        &self,
-        id: &ExportId,
-        owner: &str,
-        progress: ExportProgress,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<bool> {
-        let mut changes = with_progress(progress, now);
-        changes.lease_until = Set(until.micros());
-        let update = owned(id, owner).set(changes);
-        Ok(update.exec(self.writer()).await?.rows_affected == 1)
-    }
-
-    /// Ends a job: READY, or ERROR with the reason. Returns false if another worker has it.
-    pub async fn finish_export(
-        &self,
-        id: &ExportId,
-        owner: &str,
-        outcome: std::result::Result<ExportProgress, String>,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let changes = match outcome {
-            Ok(progress) => export::ActiveModel {
-                state: Set(ExportState::Ready.as_str().to_owned()),
-                ..with_progress(progress, now)
-            },
-            Err(error) => export::ActiveModel {
-                state: Set(ExportState::Error.as_str().to_owned()),
-                error: Set(Some(error)),
-                updated_at: Set(now.micros()),
-                ..Default::default()
-            },
-        };
-        let changes = export::ActiveModel { lease_owner: Set(None), ..changes };
-        Ok(owned(id, owner).set(changes).exec(self.writer()).await?.rows_affected == 1)
-    }
-
-    /// Gives a job back, with so many attempts on its account; another worker may take it from `at`
-    /// on.
-    pub async fn release_export(
-        &self,
-        id: &ExportId,
-        owner: &str,
-        attempts: u64,
-        at: Timestamp,
-    ) -> Result<()> {
-        let changes = export::ActiveModel {
-            attempts: Set(to_column(attempts)),
-            lease_owner: Set(None),
-            lease_until: Set(at.micros()),
-            ..Default::default()
-        };
-        owned(id, owner).set(changes).exec(self.writer()).await?;
-        Ok(())
-    }
-
     /// Some ready exports that last changed before `until`, oldest first.
     pub async fn exports_to_expire(&self, until: Timestamp, limit: u64) -> Result<Vec<ExportId>> {
         let rows = export::Entity::find()
@@ -187,6 +103,60 @@ impl Store {
             .all(self.reader())
             .await?;
         Ok(rows.into_iter().map(|row| ExportId::from_stored(row.id)).collect())
+    }
+
+    /// Makes an export CANCELLED that nobody has written yet. Returns false if it had ended already.
+    pub async fn cancel_export(&self, id: &ExportId, now: Timestamp) -> Result<bool> {
+        let update = export::Entity::update_many()
+            .col_expr(export::Column::State, Expr::val(ExportState::Cancelled.as_str()))
+            .col_expr(export::Column::UpdatedAt, Expr::val(now.micros()))
+            .filter(export::Column::Id.eq(id.as_str()))
+            .filter(export::Column::State.eq(ExportState::Pending.as_str()));
+        Ok(update.exec(self.writer()).await?.rows_affected == 1)
+    }
+
+    /// Makes a ready export an ERROR, because its file is not what was written.
+    pub async fn fail_damaged_export(
+        &self,
+        id: &ExportId,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        export::Entity::update_many()
+            .col_expr(export::Column::State, Expr::val(ExportState::Error.as_str()))
+            .col_expr(export::Column::Error, Expr::val(error))
+            .col_expr(export::Column::UpdatedAt, Expr::val(now.micros()))
+            .filter(export::Column::Id.eq(id.as_str()))
+            .filter(export::Column::State.eq(ExportState::Ready.as_str()))
+            .exec(self.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Some exports that ended without a file and may have left something in the export store, which
+    /// no worker has taken back since `until`.
+    pub async fn exports_to_clear(&self, until: Timestamp, limit: u64) -> Result<Vec<Export>> {
+        let ended = [ExportState::Error, ExportState::Cancelled].map(ExportState::as_str);
+        let rows = export::Entity::find()
+            .filter(export::Column::State.is_in(ended))
+            .filter(export::Column::Remains.is_not_null())
+            .filter(export::Column::UpdatedAt.lt(until.micros()))
+            .order_by_asc(export::Column::Id)
+            .limit(limit)
+            .all(self.reader())
+            .await?;
+        rows.into_iter().map(domain).collect()
+    }
+
+    /// Notes that nothing of an export that has ended is left in the export store.
+    pub async fn export_is_cleared(&self, id: &ExportId) -> Result<()> {
+        export::Entity::update_many()
+            .col_expr(export::Column::Remains, Expr::val(None::<String>))
+            .filter(export::Column::Id.eq(id.as_str()))
+            .filter(export::Column::State.ne(ExportState::Pending.as_str()))
+            .exec(self.writer())
+            .await?;
+        Ok(())
     }
 
     /// Makes a ready export EXPIRED.
@@ -202,25 +172,7 @@ impl Store {
     }
 }
 
-/// The job, while it is pending and leased by `owner`.
-fn owned(id: &ExportId, owner: &str) -> UpdateMany<export::Entity> {
-    export::Entity::update_many()
-        .filter(export::Column::Id.eq(id.as_str()))
-        .filter(export::Column::LeaseOwner.eq(owner))
-        .filter(export::Column::State.eq(ExportState::Pending.as_str()))
-}
-
-fn with_progress(progress: ExportProgress, now: Timestamp) -> export::ActiveModel {
-    export::ActiveModel {
-        rows_written: Set(to_column(progress.rows_written)),
-        bytes_written: Set(to_column(progress.bytes_written)),
-        estimated_rows: Set(to_column(progress.estimated_rows)),
-        updated_at: Set(now.micros()),
-        ..Default::default()
-    }
-}
-
-fn domain(row: export::Model) -> Result<Export> {
+pub(super) fn domain(row: export::Model) -> Result<Export> {
     let count = |value, column| from_column(value, "exports", column);
     Ok(Export {
         id: ExportId::from_stored(row.id),
@@ -230,6 +182,8 @@ fn domain(row: export::Model) -> Result<Export> {
             .ok_or(StoreError::inconsistent("exports", "state"))?,
         format: ExportFormat::from_name(&row.format)
             .ok_or(StoreError::inconsistent("exports", "format"))?,
+        compression: ExportCompression::from_name(&row.compression)
+            .ok_or(StoreError::inconsistent("exports", "compression"))?,
         tree_size: count(row.tree_size, "tree_size")?,
         range: ExportRange {
             start: Timestamp::from_micros(row.range_start),
@@ -241,11 +195,25 @@ fn domain(row: export::Model) -> Result<Export> {
             rows_written: count(row.rows_written, "rows_written")?,
             bytes_written: count(row.bytes_written, "bytes_written")?,
             estimated_rows: count(row.estimated_rows, "estimated_rows")?,
+            is_upper_bound: row.is_upper_bound != 0,
         },
         error: row.error,
         download_secret: row.download_secret,
         attempt: count(row.attempts, "attempts")?,
+        remains: row.remains.as_deref().map(remains).transpose()?,
         created_at: Timestamp::from_micros(row.created_at),
         updated_at: Timestamp::from_micros(row.updated_at),
     })
+}
+
+/// The attempt and, behind a space, the upload.
+fn remains(text: &str) -> Result<Remains> {
+    let (attempt, upload) = text.split_once(' ').unwrap_or((text, ""));
+    let attempt = attempt.parse().map_err(|_| StoreError::inconsistent("exports", "remains"))?;
+    Ok(Remains { attempt, upload: (!upload.is_empty()).then(|| upload.to_owned()) })
+}
+
+/// The way back.
+pub(super) fn remains_text(remains: &Remains) -> String {
+    format!("{} {}", remains.attempt, remains.upload.as_deref().unwrap_or_default())
 }

@@ -10,6 +10,8 @@ mod dialect;
 mod entity;
 mod error;
 mod events;
+mod export_leases;
+mod export_rows;
 mod exports;
 mod idempotency;
 mod leases;
@@ -19,7 +21,6 @@ mod missing_trees;
 mod notify;
 mod organizations;
 mod paging;
-mod read;
 mod retention;
 mod signing_keys;
 mod tree;
@@ -38,12 +39,13 @@ pub use self::{
     connect::StoreOptions,
     dialect::Engine,
     error::StoreError,
+    export_leases::ExportLease,
+    export_rows::{Estimate, ExportOrder, ExportRow, ExportRows},
     leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
     legal_holds::Deletion,
     notify::{Listener, MESSAGE_BYTES},
     organizations::{Changed, Owner, Registration},
-    read::{ExportRow, ProvableRow},
     retention::{AgedLog, Erasure, RetentionRule},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},

@@ -1,5 +1,7 @@
 //! JSON Lines exports, line by line, against the checkpoint of the tree that they were taken from.
 
+use std::io::Read;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -93,12 +95,33 @@ struct Line<'a> {
     skipped: Vec<String>,
 }
 
+/// Reads a file and keeps account of its bytes, which are those that the manifest speaks of.
+pub struct StoredFile<R> {
+    file: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> StoredFile<R> {
+    /// Reads `file` from where it stands, which must be its start.
+    pub fn new(file: R) -> Self {
+        Self { file, hash: Sha256::new(), bytes: 0 }
+    }
+}
+
+impl<R: Read> Read for StoredFile<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hash.update(buffer.get(..read).unwrap_or_default());
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
 /// Checks one export. Lines are fed to it in order; memory does not depend on how many there are.
 pub struct ExportVerifier<'a> {
     manifest: &'a Manifest,
     tree: Frontier,
-    hash: Sha256,
-    bytes: u64,
     proven: Proven,
 }
 
@@ -106,13 +129,11 @@ impl<'a> ExportVerifier<'a> {
     /// Checks the file that the manifest describes.
     pub fn new(manifest: &'a Manifest) -> Self {
         let proven = Proven { rows: 0, sequences: None, left_out: 0 };
-        Self { manifest, tree: Frontier::default(), hash: Sha256::new(), bytes: 0, proven }
+        Self { manifest, tree: Frontier::default(), proven }
     }
 
     /// Takes the next line, with the newline at its end.
     pub fn line(&mut self, line: &[u8]) -> Result<(), ExportFault> {
-        self.bytes += line.len() as u64;
-        self.hash.update(line);
         let unreadable = |error: serde_json::Error| ExportFault::Unreadable(error.to_string());
         let read: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
         let event = read.event.get().as_bytes();
@@ -197,17 +218,18 @@ impl<'a> ExportVerifier<'a> {
         }
     }
 
-    /// Holds everything against the manifest, and the whole against the root of the tree.
-    pub fn finish(mut self, root: &Hash) -> Result<Proven, ExportFault> {
+    /// Holds everything against the manifest, and the whole against the root of the tree. `stored` has
+    /// been read to its end.
+    pub fn finish<R>(mut self, stored: StoredFile<R>, root: &Hash) -> Result<Proven, ExportFault> {
         let manifest = self.manifest;
         let text = |number: Option<u64>| number.map_or("none".to_owned(), |n| n.to_string());
         let (first, last) = self.proven.sequences.unzip();
-        let digest = hex::encode(std::mem::take(&mut self.hash).finalize());
+        let digest = hex::encode(stored.hash.finalize());
         for (what, said, actual) in [
             ("rows", manifest.rows.to_string(), self.proven.rows.to_string()),
             ("first sequence", text(manifest.first_sequence), text(first)),
             ("last sequence", text(manifest.last_sequence), text(last)),
-            ("bytes", manifest.bytes.to_string(), self.bytes.to_string()),
+            ("bytes", manifest.bytes.to_string(), stored.bytes.to_string()),
             ("SHA-256", manifest.sha256.clone(), digest),
         ] {
             if said != actual {

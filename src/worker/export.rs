@@ -1,24 +1,24 @@
-//! Writes exports. A job is leased, so that one worker of all replicas has it; the lease is renewed
+//! Takes export jobs. A job is leased, so that one worker of all replicas has it; the lease is renewed
 //! while the worker lives, and a dead worker's job is taken over.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::export_file::ExportFile;
+use super::export_attempt::Attempt;
 use crate::{
     domain::{
         clock::Clock,
-        export::{Export, ExportFormat, ExportProgress, ExportState},
+        export::{Export, ExportProgress, ExportState},
     },
-    export::{csv::CsvError, files::ExportFiles, manifest::Manifest},
+    export::{csv::Unreadable, files::ExportFiles, manifest::Manifest},
     service::{
         error::Error as ServiceError, exports::ExportUpdates, signer::CheckpointSigner, tree::Tree,
     },
-    store::{Store, StoreError},
+    store::{ExportLease, Store, StoreError},
 };
 
 /// A job whose lease was not renewed for this long is taken over.
@@ -29,10 +29,13 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(1);
 /// A job that failed this often is given up.
 const ATTEMPTS: u64 = 3;
+/// A job that was taken this often is given up: it may be what kills its workers.
+const LEASES: u64 = 5;
 /// How long a failed job rests before the next attempt.
 const REST_SECONDS: i64 = 2;
 
-/// Writes exports, one at a time.
+/// Writes exports, one at a time. A replica has some of them.
+#[derive(Clone)]
 pub struct ExportWorker {
     /// The database.
     pub store: Store,
@@ -46,7 +49,7 @@ pub struct ExportWorker {
     pub signer: CheckpointSigner,
     /// Whom to tell.
     pub updates: ExportUpdates,
-    /// Name of this worker, unique among replicas.
+    /// Name of this worker, unique among those of all replicas.
     pub owner: String,
 }
 
@@ -58,13 +61,21 @@ pub(super) enum Failure {
     #[error("the export store failed: {0}")]
     Files(#[from] std::io::Error),
     #[error(transparent)]
-    Encoding(#[from] CsvError),
+    Encoding(#[from] Unreadable),
+    #[error("the encoder ended")]
+    EncoderEnded,
     #[error("the checkpoint cannot be signed: {0}")]
     Checkpoint(String),
-    #[error("another worker took the job over")]
+    #[error("the job was called off, or another worker took it over")]
     LeaseLost,
     #[error("shutting down")]
     Shutdown,
+}
+
+impl From<object_store::Error> for Failure {
+    fn from(error: object_store::Error) -> Self {
+        Self::Files(error.into())
+    }
 }
 
 impl ExportWorker {
@@ -73,9 +84,13 @@ impl ExportWorker {
         while !shutdown.is_cancelled() {
             let now = self.clock.now();
             let until = now.plus_seconds(LEASE_SECONDS);
-            match self.store.lease_export(&self.owner, now, until).await {
-                Ok(Some(export)) => self.work(export, &shutdown).await,
-                Ok(None) => self.rest(&shutdown).await,
+            match self.store.lease_export(&self.owner, now, until, LEASES).await {
+                Ok(ExportLease::Job(export)) => self.work(*export, &shutdown).await,
+                Ok(ExportLease::GivenUp(id)) => {
+                    error!(export = %id, "an export was given up: its workers ended {LEASES} times");
+                    self.updates.publish(&id);
+                }
+                Ok(ExportLease::Nothing) => self.rest(&shutdown).await,
                 Err(error) => {
                     warn!(%error, "cannot look for export jobs");
                     self.rest(&shutdown).await;
@@ -109,10 +124,7 @@ impl ExportWorker {
         let (id, now) = (&export.id, self.clock.now());
         let (outcome, state) = match result {
             Ok(progress) => (Ok(progress), ExportState::Ready),
-            Err(Failure::LeaseLost) => {
-                warn!(export = %id, "another worker took an export job over");
-                return Ok(());
-            }
+            Err(Failure::LeaseLost) => return self.clear_if_cancelled(export).await,
             // Not the job's fault: the attempt does not count.
             Err(Failure::Shutdown) => {
                 let attempts = export.attempt.saturating_sub(1);
@@ -132,8 +144,28 @@ impl ExportWorker {
             let progress = outcome.as_ref().copied().unwrap_or(export.progress);
             info!(export = %id, state = state.as_str(), rows = progress.rows_written, "export ended");
             self.updates.publish(id);
+            return Ok(());
         }
-        Ok(())
+        self.clear_if_cancelled(export).await
+    }
+
+    /// Takes everything back that was written for an export that was called off. What another worker
+    /// writes, who took the job over, is left alone.
+    async fn clear_if_cancelled(&self, export: &Export) -> Result<(), StoreError> {
+        let now = self.store.find_export(&export.id).await?;
+        if now.is_none_or(|export| export.state != ExportState::Cancelled) {
+            warn!(export = %export.id, "another worker took an export job over");
+            return Ok(());
+        }
+        info!(export = %export.id, "export cancelled");
+        match self.files.delete(&export.id).await {
+            Ok(()) => self.store.export_is_cleared(&export.id).await,
+            // Housekeeping tries again.
+            Err(error) => {
+                warn!(export = %export.id, %error, "cannot delete the file of a cancelled export");
+                Ok(())
+            }
+        }
     }
 
     /// Writes the file while renewing the lease.
@@ -142,13 +174,63 @@ impl ExportWorker {
         export: &Export,
         shutdown: &CancellationToken,
     ) -> Result<ExportProgress, Failure> {
-        let (progress, seen) = watch::channel(ExportProgress::default());
-        // When one of the others wins, the file is dropped unfinished and never becomes visible.
+        let first = ExportProgress {
+            estimated_rows: export.tree_size,
+            is_upper_bound: true,
+            ..Default::default()
+        };
+        let (told, seen) = watch::channel(first);
+        let attempt = Attempt {
+            store: &self.store,
+            files: &self.files,
+            export,
+            owner: &self.owner,
+            formula_guard: self.formula_guard,
+            told: &told,
+        };
         tokio::select! {
-            result = self.write(export, &progress) => result,
+            // An attempt that is dropped leaves only what the next one takes back.
+            ready = attempt.prepare() => ready?,
+            () = shutdown.cancelled() => return Err(Failure::Shutdown),
+        }
+        let mut upload = self.files.create(export).await?;
+        let result = tokio::select! {
+            result = attempt.write(&mut upload) => result,
             failure = self.keep_lease(export, seen) => Err(failure),
             () = shutdown.cancelled() => Err(Failure::Shutdown),
+            never = self.estimate(export, &told) => match never {},
+        };
+        let result = match result {
+            Ok((progress, written)) => {
+                let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
+                let manifest =
+                    serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
+                let stored = self.files.put_manifest(export, manifest).await;
+                stored.map(|()| progress).map_err(Failure::from)
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &result {
+            attempt.take_back(&mut upload, failure).await;
         }
+        result
+    }
+
+    /// Tells how many events there will be, once that is known. Never returns: writing does not wait
+    /// for it.
+    async fn estimate(
+        &self,
+        export: &Export,
+        told: &watch::Sender<ExportProgress>,
+    ) -> std::convert::Infallible {
+        match self.store.estimate_export(export).await {
+            Ok(estimate) => told.send_modify(|progress| {
+                progress.estimated_rows = estimate.rows.max(progress.rows_written);
+                progress.is_upper_bound = estimate.is_upper_bound;
+            }),
+            Err(error) => warn!(export = %export.id, %error, "cannot estimate an export"),
+        }
+        pending().await
     }
 
     /// Renews the lease and tells the progress, until that fails.
@@ -179,29 +261,6 @@ impl ExportWorker {
             }
             tokio::time::sleep(HEARTBEAT).await;
         }
-    }
-
-    async fn write(
-        &self,
-        export: &Export,
-        progress: &watch::Sender<ExportProgress>,
-    ) -> Result<ExportProgress, Failure> {
-        let estimated_rows = self.store.count_export_rows(export).await?;
-        let writer = self.files.create(export);
-        let mut file = ExportFile::new(&self.store, export, writer, estimated_rows, progress);
-        let result = match export.format {
-            ExportFormat::Csv => file.write_csv(self.formula_guard).await,
-            ExportFormat::JsonLines => file.write_json_lines().await,
-        };
-        if let Err(failure) = result {
-            file.abort().await;
-            return Err(failure);
-        }
-        let (progress, written) = file.finish().await?;
-        let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
-        let manifest = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
-        self.files.put_manifest(export, manifest).await.map_err(std::io::Error::from)?;
-        Ok(progress)
     }
 
     /// The signed checkpoint of the tree that the export is taken from.

@@ -16,6 +16,8 @@ use crate::{
 const EVERY: Duration = Duration::from_mins(10);
 /// Exports that one step looks at.
 const STEP: u64 = 100;
+/// After this long no worker is busy any more with an export that has ended.
+const ENDED_SECONDS: i64 = 60;
 
 /// Throws away what is past its time.
 pub struct Housekeeper {
@@ -51,6 +53,9 @@ impl Housekeeper {
         if let Err(error) = self.expire_exports().await {
             warn!(%error, "cannot expire exports");
         }
+        if let Err(error) = self.clear_exports().await {
+            warn!(%error, "cannot take back what unfinished exports left");
+        }
         if let Err(error) = self.prune_keys().await {
             warn!(%error, "cannot prune idempotency keys");
         }
@@ -77,6 +82,19 @@ impl Housekeeper {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes back what exports left that failed or were called off while their worker died.
+    async fn clear_exports(&self) -> Result<(), StoreError> {
+        let until = self.clock.now().plus_seconds(-ENDED_SECONDS);
+        for export in self.store.exports_to_clear(until, STEP).await? {
+            if let Err(error) = self.files.clear(&export, export.remains.as_ref()).await {
+                warn!(export = %export.id, %error, "cannot take back an unfinished export");
+                continue;
+            }
+            self.store.export_is_cleared(&export.id).await?;
+        }
+        Ok(())
     }
 
     async fn prune_keys(&self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 pub mod checkpoints;
 pub mod export;
-mod export_file;
+mod export_attempt;
+mod export_encoder;
 pub mod housekeeping;
 pub mod retention;

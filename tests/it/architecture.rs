@@ -219,6 +219,7 @@ fn tenant_queries_start_from_scoped() {
     let exceptions = [
         "store/api_keys.rs",
         "store/checkpoints.rs",
+        "store/export_leases.rs",
         "store/exports.rs",
         "store/idempotency.rs",
         "store/signing_keys.rs",

@@ -2,7 +2,8 @@
 //!
 //! SQLite always runs. PostgreSQL runs where a server can be started (`initdb` is found) or is
 //! named by `AUDIT_LOGS_TEST_POSTGRES_URL`; with `AUDIT_LOGS_TEST_POSTGRES=required` its absence is
-//! a failure. One binary, so that there is one PostgreSQL server and one link.
+//! a failure. The same holds for moto, an S3 server (`just moto`), and `AUDIT_LOGS_TEST_S3`. One
+//! binary, so that there is one PostgreSQL server and one link.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -14,11 +15,13 @@ mod batch;
 mod contract;
 mod durability;
 mod events;
+mod export_jobs;
 mod exports;
 mod idempotency;
 mod ingest;
 mod lanes;
 mod listing;
+mod object_store;
 mod operations;
 mod organizations;
 mod program;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::super::{
-    arena::{Arena, Ground},
-    load::number,
-    report::{Section, grouped, mebibytes},
+use super::{
+    super::{
+        arena::{Arena, Ground},
+        load::number,
+        report::{Section, grouped, mebibytes},
+    },
+    export,
 };
-use super::long_log;
+use crate::proto::v1::ExportFormat;
 
 const IN_FLIGHT: usize = 256;
 const BATCH: (usize, usize) = (1_000, 4);
@@ -42,7 +45,7 @@ pub async fn run(ground: &Ground) -> Result<Section> {
     note(&arena, &phase, events, &mut section)?;
 
     say("export");
-    let export = long_log::export(&arena).await?;
+    let export = export::export(&arena, ExportFormat::Csv).await?;
     note(&arena, "export to CSV", export.rows, &mut section)?;
     arena.close().await?;
     Ok(section)

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod create;
+pub mod export;
 pub mod ingest;
 pub mod long_log;
 pub mod memory;

@@ -8,17 +8,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use flate2::bufread::MultiGzDecoder;
 use serde_json::json;
 
 use super::{Verdict, keys::KeyArguments, read_text};
 use crate::{
-    client::manifest_path,
+    client::{fetch_text, manifest_path},
     config::Settings,
-    domain::export::ExportFormat,
+    domain::export::{ExportCompression, ExportFormat},
     export::manifest::Manifest,
     verify::{
         TrustedKeys,
-        export::{ExportFault, ExportVerifier, Proven},
+        export::{ExportFault, ExportVerifier, Proven, StoredFile},
         keys::{Distrust, Signed},
     },
 };
@@ -37,8 +38,8 @@ Example:
 pub struct Arguments {
     /// The file
     file: PathBuf,
-    /// The manifest [default: FILE.manifest.json]
-    #[arg(long, value_name = "FILE")]
+    /// The manifest: a file, or a link such as `manifest_url` [default: FILE.manifest.json]
+    #[arg(long, value_name = "FILE_OR_URL")]
     manifest: Option<PathBuf>,
     /// A signed checkpoint of the same tree to check against, instead of the one in the manifest
     #[arg(long, value_name = "FILE")]
@@ -56,20 +57,22 @@ const LINE_BYTES: u64 = 1_024 * 1_024;
 /// What a check came to: proved, with the checkpoint; or not, at that line.
 type Outcome = Result<(Proven, Signed), (Option<u64>, String)>;
 
-pub fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> {
+pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> {
     let name = arguments.file.display();
     let mut file =
         BufReader::new(File::open(&arguments.file).with_context(|| format!("cannot read {name}"))?);
-    if file.fill_buf().with_context(|| format!("cannot read {name}"))?.starts_with(b"id,") {
+    let is_csv =
+        file.fill_buf().with_context(|| format!("cannot read {name}"))?.starts_with(b"id,");
+    if is_csv || arguments.file.to_string_lossy().ends_with(".csv.gz") {
         bail!(NO_PROOF);
     }
-    let manifest = read_manifest(arguments)?;
+    let manifest = read_manifest(arguments).await?;
     if manifest.format != ExportFormat::JsonLines.as_str() {
         bail!(NO_PROOF);
     }
     let keys = arguments.keys.given_or_own(settings)?;
     let outcome = match tree(arguments, &manifest, &keys)? {
-        Ok(tree) => check(&mut file, &manifest, &tree)?.map(|proven| (proven, tree)),
+        Ok(tree) => check(file, &manifest, &tree)?.map(|proven| (proven, tree)),
         Err(why) => Err((None, why)),
     };
     if arguments.json {
@@ -83,12 +86,18 @@ pub fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> {
 const NO_PROOF: &str = "a CSV file has no proofs; export the same with `audit-logs export --format \
                         jsonl` and verify that";
 
-fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
+async fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
     let beside = || manifest_path(&arguments.file);
     let path = arguments.manifest.clone().unwrap_or_else(beside);
-    let name = path.display();
-    let text = read_text(&path)
-        .with_context(|| "an export is checked against its manifest; name it with --manifest")?;
+    let name = path.display().to_string();
+    let text = if name.starts_with("http://") || name.starts_with("https://") {
+        fetch_text(&name).await?
+    } else {
+        read_text(&path)
+            .with_context(|| "an export is checked against its manifest; name it with --manifest")?
+    };
+    // A signed link is a credential.
+    let name = name.split('?').next().unwrap_or_default();
     serde_json::from_str(&text).with_context(|| format!("{name} is no manifest of an export"))
 }
 
@@ -123,24 +132,42 @@ fn tree(
 
 /// Checks every line, and then the whole.
 fn check(
-    file: &mut impl BufRead,
+    file: impl Read,
     manifest: &Manifest,
     tree: &Signed,
 ) -> Result<Result<Proven, (Option<u64>, String)>> {
+    let mut stored = StoredFile::new(file);
     let mut verifier = ExportVerifier::new(manifest);
+    let checked = match ExportCompression::from_name(&manifest.compression) {
+        None => bail!("the manifest says a compression that is not known here"),
+        Some(ExportCompression::None) => check_lines(BufReader::new(&mut stored), &mut verifier),
+        Some(ExportCompression::Gzip) => {
+            let unpacked = MultiGzDecoder::new(BufReader::new(&mut stored));
+            check_lines(BufReader::new(unpacked), &mut verifier)
+        }
+    };
+    Ok(checked.and_then(|()| {
+        let whole = verifier.finish(stored, &tree.checkpoint.root);
+        whole.map_err(|fault: ExportFault| (None, fault.to_string()))
+    }))
+}
+
+fn check_lines(
+    mut file: impl BufRead,
+    verifier: &mut ExportVerifier<'_>,
+) -> Result<(), (Option<u64>, String)> {
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
         let read = file.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
-        if read.context("the file cannot be read")? == 0 {
+        // Whether the disk fails or the compressed form is damaged: the file is not what it was.
+        let unreadable = |error| (Some(number), format!("it cannot be read: {error}"));
+        if read.map_err(unreadable)? == 0 {
             break;
         }
-        if let Err(fault) = verifier.line(&line) {
-            return Ok(Err((Some(number), fault.to_string())));
-        }
+        verifier.line(&line).map_err(|fault| (Some(number), fault.to_string()))?;
     }
-    let whole = verifier.finish(&tree.checkpoint.root);
-    Ok(whole.map_err(|fault: ExportFault| (None, fault.to_string())))
+    Ok(())
 }
 
 fn as_text(arguments: &Arguments, manifest: &Manifest, outcome: &Outcome) -> String {
@@ -151,7 +178,12 @@ fn as_text(arguments: &Arguments, manifest: &Manifest, outcome: &Outcome) -> Str
                 (None, _) => "no events".to_owned(),
                 (Some((first, last)), 0) => {
                     let rows = proven.rows;
-                    format!("{rows} events, {first} to {last}, complete: none between is left out")
+                    let whole = (first, last + 1) == (0, tree.checkpoint.size);
+                    let what = if whole { "; that is the whole log" } else { "" };
+                    format!(
+                        "{rows} events, complete from sequence {first} to {last}: nothing between is \
+                         left out{what}"
+                    )
                 }
                 (Some((first, last)), out) => {
                     let rows = proven.rows;

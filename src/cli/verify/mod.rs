@@ -52,7 +52,7 @@ impl Command {
         telemetry::init(settings.log_format, "warn");
         match self {
             Self::Receipt(arguments) => receipt::run(settings, &arguments),
-            Self::Export(arguments) => export::run(settings, &arguments),
+            Self::Export(arguments) => export::run(settings, &arguments).await,
             Self::Database(arguments) => database::run(settings, &arguments).await,
         }
     }

@@ -28,6 +28,10 @@ pub struct Model {
     pub created_at: i64,
     pub updated_at: i64,
     pub format: String,
+    pub compression: String,
+    pub leased_at: i64,
+    pub is_upper_bound: i64,
+    pub remains: Option<String>,
 }
 
 /// No relations: nothing is joined through the ORM.

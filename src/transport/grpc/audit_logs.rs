@@ -196,4 +196,14 @@ impl AuditLogs for AuditLogsService {
         let caller = caller(&request)?;
         watch::events(&self.services.watches, &caller, request.into_inner()).await
     }
+
+    async fn cancel_export(
+        &self,
+        request: Request<v1::CancelExportRequest>,
+    ) -> Answer<v1::CancelExportResponse> {
+        let caller = caller(&request)?;
+        let id = request.into_inner().export_id;
+        let view = self.services.exports.cancel(&caller, &id).await?;
+        Ok(Response::new(v1::CancelExportResponse { export: Some(convert::export(view)) }))
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
         api_key::{ApiKey, Scope},
         event::{Event, EventRecord, Metadata},
         event_draft::{ContextDraft, EventDraft, PartyDraft},
-        export::{Export, ExportFormat, ExportState},
+        export::{Export, ExportCompression, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
         idempotency::Idempotency,
         organization::AuditLogConfiguration,
@@ -212,6 +212,8 @@ pub fn export(view: ExportView) -> v1::Export {
         updated_at: Some(to_proto_time(export.updated_at)),
         selection: Some(selection),
         format: export_format(export.format).into(),
+        compression: compression(export.compression).into(),
+        estimate_is_upper_bound: export.progress.is_upper_bound,
         manifest_url: manifest_link.map(|link| link.url).unwrap_or_default(),
     }
 }
@@ -237,12 +239,20 @@ const fn export_format(format: ExportFormat) -> v1::ExportFormat {
     }
 }
 
+const fn compression(compression: ExportCompression) -> v1::ExportCompression {
+    match compression {
+        ExportCompression::None => v1::ExportCompression::None,
+        ExportCompression::Gzip => v1::ExportCompression::Gzip,
+    }
+}
+
 const fn export_state(state: ExportState) -> v1::ExportState {
     match state {
         ExportState::Pending => v1::ExportState::Pending,
         ExportState::Ready => v1::ExportState::Ready,
         ExportState::Error => v1::ExportState::Error,
         ExportState::Expired => v1::ExportState::Expired,
+        ExportState::Cancelled => v1::ExportState::Cancelled,
     }
 }
 
@@ -310,8 +320,14 @@ pub fn new_export(request: v1::CreateExportRequest) -> NewExport {
         v1::ExportFormat::Unspecified | v1::ExportFormat::Csv => ExportFormat::Csv,
         v1::ExportFormat::JsonLines => ExportFormat::JsonLines,
     });
+    let compression = v1::ExportCompression::try_from(request.compression);
+    let compression = compression.map(|compression| match compression {
+        v1::ExportCompression::Unspecified | v1::ExportCompression::None => ExportCompression::None,
+        v1::ExportCompression::Gzip => ExportCompression::Gzip,
+    });
     NewExport {
         format: format.ok(),
+        compression: compression.ok(),
         organization_id: request.organization_id,
         range_start: from_proto_time(request.range_start),
         range_end: from_proto_time(request.range_end),

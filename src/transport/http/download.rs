@@ -1,21 +1,30 @@
 //! Export files and their manifests: `GET /v1/exports/download/{export id}?expires=...&signature=...`
 //! and the same with `{export id}.manifest.json`, with Range.
 
+use std::io::SeekFrom;
+
 use axum::{
     body::Body,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
 use object_store::GetResult;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 
 use super::path::Segments;
 use crate::{
-    domain::export::{Export, ExportFormat},
+    domain::export::Export,
     export::files::{ByteRange, Part},
     service::{error::Error, exports::Exports},
 };
+
+/// Bytes of a local file that are read and sent at once.
+const PIECE: usize = 256 * 1_024;
 
 /// Serves the file that a signed link names. A link is its own credential.
 pub async fn download(
@@ -68,6 +77,25 @@ fn wanted_range(headers: &HeaderMap) -> Option<ByteRange> {
     }
 }
 
+/// The bytes in pieces that are worth a system call each.
+fn stream(file: GetResult) -> impl Stream<Item = std::io::Result<Bytes>> {
+    use object_store::GetResultPayload;
+    let length = file.range.end - file.range.start;
+    let start = file.range.start;
+    match file.payload {
+        GetResultPayload::File(file, _) => {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(PIECE);
+            let from_start = async move {
+                file.seek(SeekFrom::Start(start)).await?;
+                Ok::<_, std::io::Error>(ReaderStream::with_capacity(file.take(length), PIECE))
+            };
+            from_start.try_flatten_stream().left_stream()
+        }
+        GetResultPayload::Stream(stream) => stream.map_err(Into::into).right_stream(),
+    }
+}
+
 fn is_missing(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
 }
@@ -80,20 +108,16 @@ fn not_satisfiable(size: u64) -> Response {
 fn file_response(export: &Export, part: Part, file: GetResult, partial: bool) -> Response {
     let (size, range) = (file.meta.size, file.range.clone());
     let length = range.end - range.start;
-    let mut response = Body::from_stream(file.into_stream()).into_response();
+    let mut response = Body::from_stream(stream(file)).into_response();
     let headers = response.headers_mut();
     let mut set = |name, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
     };
-    let (kind, extension) = match (part, export.format) {
-        (Part::Manifest, _) => ("application/json", "manifest.json"),
-        (Part::File, ExportFormat::Csv) => ("text/csv; charset=utf-8", "csv"),
-        (Part::File, ExportFormat::JsonLines) => ("application/jsonl", "jsonl"),
-    };
-    set(header::CONTENT_TYPE, kind.to_owned());
-    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.{extension}\"", export.id));
+    set(header::CONTENT_TYPE, part.content_type(export).to_owned());
+    let name = part.file_name(export);
+    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""));
     set(header::CONTENT_LENGTH, length.to_string());
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     set(header::CACHE_CONTROL, "private, no-store".to_owned());

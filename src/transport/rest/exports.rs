@@ -8,7 +8,7 @@ use super::{Api, KnownCaller, RestRules, body::Sent, lenient, time::millis};
 use crate::{
     domain::{
         event_draft::TimeDraft,
-        export::{ExportFormat, ExportState},
+        export::{ExportCompression, ExportFormat, ExportState},
         filter::EventFilter,
     },
     service::exports::{ExportView, NewExport},
@@ -64,6 +64,7 @@ impl From<CreateExport> for NewExport {
                 target_ids: Vec::new(),
             },
             format: Some(ExportFormat::Csv),
+            compression: Some(ExportCompression::None),
         }
     }
 }
@@ -98,6 +99,8 @@ impl ExportBody {
         let ExportView { export, link, .. } = view;
         let state = match export.state {
             ExportState::Expired if rules.expired_as_error => ExportState::Error,
+            // WorkOS has no such state, so its SDKs know none.
+            ExportState::Cancelled => ExportState::Error,
             state => state,
         };
         Self {

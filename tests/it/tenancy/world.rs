@@ -2,14 +2,14 @@
 
 use audit_logs::proto::v1::{
     ApiKeysCreateRequest, ApiKeysListRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest,
-    CreateExportRequest, GetAuditLogConfigurationRequest, GetCheckpointRequest,
-    GetConsistencyProofRequest, GetEventRequest, GetExportRequest, GetInclusionProofRequest,
-    GetPublicKeyRequest, GetRetentionRequest, IngestEventsRequest, IngestItem,
-    ListActionSchemasRequest, ListActionsRequest, ListEventsRequest, ListExportsRequest,
-    OrganizationsCreateRequest, OrganizationsDeleteRequest, OrganizationsGetByExternalIdRequest,
-    OrganizationsGetRequest, OrganizationsListRequest, OrganizationsUpdateRequest,
-    PlaceLegalHoldRequest, ReleaseLegalHoldRequest, UpdateRetentionRequest, WatchEventsRequest,
-    get_inclusion_proof_request::Event,
+    CancelExportRequest, CreateExportRequest, GetAuditLogConfigurationRequest,
+    GetCheckpointRequest, GetConsistencyProofRequest, GetEventRequest, GetExportRequest,
+    GetInclusionProofRequest, GetPublicKeyRequest, GetRetentionRequest, IngestEventsRequest,
+    IngestItem, ListActionSchemasRequest, ListActionsRequest, ListEventsRequest,
+    ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
+    OrganizationsGetByExternalIdRequest, OrganizationsGetRequest, OrganizationsListRequest,
+    OrganizationsUpdateRequest, PlaceLegalHoldRequest, ReleaseLegalHoldRequest,
+    UpdateRetentionRequest, WatchEventsRequest, get_inclusion_proof_request::Event,
 };
 use prost::Message;
 
@@ -159,6 +159,7 @@ impl World {
     fn export_requests(&self) -> Vec<Named> {
         let export_id = || self.export_id.clone();
         let watch = GetExportRequest { export_id: export_id(), watch: Some(true) };
+        let cancel = CancelExportRequest { export_id: export_id() };
         let look = GetExportRequest { export_id: export_id(), watch: Some(false) };
         let list =
             ListExportsRequest { organization_id: "acme".into(), ..ListExportsRequest::default() };
@@ -168,6 +169,7 @@ impl World {
             named("AuditLogs/CreateExport", &export_of("acme"), NO_ORGANIZATION),
             named("AuditLogs/GetExport", &watch, "EXPORT_NOT_FOUND"),
             named("AuditLogs/GetExport", &look, "EXPORT_NOT_FOUND"),
+            named("AuditLogs/CancelExport", &cancel, "EXPORT_NOT_FOUND"),
             named("AuditLogs/ListExports", &list, NO_ORGANIZATION),
             named("AuditLogs/ListExports", &before, NO_CURSOR),
             named("AuditLogs/ListExports", &after, NO_CURSOR),

@@ -33,6 +33,7 @@ async fn exports(engine: Engine) -> Program {
     }
     for (organization, format, file, further) in [
         ("acme", "jsonl", "all", &[][..]),
+        ("acme", "jsonl", "packed.gz", &["--gzip"]),
         ("acme", "jsonl", "some", &["--actions", "doc.write"]),
         ("acme", "jsonl", "none", &["--actor-ids", "nobody"]),
         ("hooli", "jsonl", "other", &[]),
@@ -64,7 +65,10 @@ fn manifest(program: &Program, name: &str) -> Value {
 async fn exports_are_proved(engine: Engine) {
     let program = exports(engine).await;
     for (file, extent) in [
-        ("all", "600 events, 0 to 599, complete: none between is left out"),
+        (
+            "all",
+            "600 events, complete from sequence 0 to 599: nothing between is left out; that is the whole log",
+        ),
         ("some", "120 events between 3 and 598; 476 others are left out"),
         ("none", "no events"),
     ] {
@@ -74,6 +78,20 @@ async fn exports_are_proved(engine: Engine) {
             said.contains("acme, in the tree of 600 events signed by audit-logs/acme+"),
             "{said}"
         );
+    }
+    let said = verify(&program, &["packed.gz"]).await.expect_success();
+    assert!(said.contains("600 events, complete from sequence 0 to 599"), "{said}");
+    let packed = std::fs::read(program.path("packed.gz")).unwrap();
+    assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < read(&program, "all").len() / 4);
+    let told = manifest(&program, "packed.gz");
+    assert_eq!((&told["compression"], &told["bytes"]), (&json!("gzip"), &json!(packed.len())));
+    // Cut off, the file is no gzip file any more; with another byte the checksum is wrong.
+    let mut altered = packed.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    for damaged in [&packed[..packed.len() - 9], &altered] {
+        program.write("packed.gz", damaged);
+        let outcome = verify(&program, &["packed.gz"]).await;
+        assert!(outcome.stdout.contains("TAMPERED: packed.gz of acme"), "{outcome:?}");
     }
     assert!(!program.path("csv.manifest.json").exists());
     let told = verify(&program, &["some", "--json"]).await.expect_success();

@@ -1,0 +1,208 @@
+//! A bucket on an S3 server of our own (moto), and a proxy in front of it that does harm.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    program::process::Program,
+    support::{postgres::free_port, until},
+};
+
+const NAME: &str = "audit-exports";
+
+/// Whether there is an S3 server to start. With `AUDIT_LOGS_TEST_S3=required` there must be.
+pub fn is_installed() -> bool {
+    let required = env::var("AUDIT_LOGS_TEST_S3").is_ok_and(|value| value == "required");
+    assert!(!required || moto().is_file(), "moto is required, but not there: `just moto`");
+    moto().is_file()
+}
+
+fn moto() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server")
+}
+
+/// What the proxy does with a request that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers 500.
+    Internal,
+    /// Answers 503, as S3 does when it is asked too often.
+    SlowDown,
+    /// Never answers.
+    Hang,
+    /// Hands half of the request on and closes the connection.
+    Cut,
+}
+
+/// Which requests are harmed: so many pass, then so many do not.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    pass: usize,
+    harm: usize,
+    fault: Fault,
+}
+
+/// A bucket behind a proxy. The server ends with it.
+pub struct Bucket {
+    server: Child,
+    direct: String,
+    proxied: String,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Bucket {
+    /// An empty one.
+    pub async fn start() -> Self {
+        let port = free_port();
+        let server = Command::new(moto())
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let direct = format!("http://127.0.0.1:{port}/{NAME}");
+        let http = reqwest::Client::builder().build().unwrap();
+        until("moto makes a bucket", async || {
+            http.put(&direct).send().await.ok()?.error_for_status().ok()
+        })
+        .await;
+        let plan = Arc::new(Mutex::new(Plan { pass: 0, harm: 0, fault: Fault::Hang }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxied = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, port, plan.clone()));
+        Self { server, direct, proxied, plan }
+    }
+
+    /// The program with its exports in this bucket.
+    pub fn serves(&self, program: Program) -> Program {
+        program
+            .with("AUDIT_LOGS_EXPORT_URL", &format!("s3://{NAME}/some/prefix"))
+            .with("AWS_ENDPOINT", &self.proxied)
+            .with("AWS_ALLOW_HTTP", "true")
+            .with("AWS_ACCESS_KEY_ID", "test")
+            .with("AWS_SECRET_ACCESS_KEY", "secret")
+            .with("AWS_REGION", "us-east-1")
+    }
+
+    /// The variables that lead there.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT", self.proxied.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "us-east-1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    /// From now on, so many requests that write pass, and then so many are harmed.
+    pub fn harm(&self, pass: usize, harm: usize, fault: Fault) {
+        *self.plan.lock().unwrap() = Plan { pass, harm, fault };
+    }
+
+    /// Everything passes again.
+    pub fn heal(&self) {
+        self.harm(0, 0, Fault::Hang);
+    }
+
+    async fn count(&self, query: &str, element: &str) -> usize {
+        let text = reqwest::get(format!("{}?{query}", self.direct)).await.unwrap().text().await;
+        text.unwrap().matches(element).count()
+    }
+
+    /// How many files can be seen.
+    pub async fn files(&self) -> usize {
+        self.count("list-type=2", "<Contents>").await
+    }
+
+    /// How many uploads in parts are neither finished nor taken back.
+    pub async fn uploads(&self) -> usize {
+        self.count("uploads", "<Upload>").await
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: u16, plan: Arc<Mutex<Plan>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(one_request(client, upstream, plan.clone()));
+    }
+}
+
+/// One request a connection, so that each can be looked at.
+async fn one_request(mut client: TcpStream, upstream: u16, plan: Arc<Mutex<Plan>>) -> Option<()> {
+    let mut head = Vec::new();
+    let end = loop {
+        let mut byte = [0; 4_096];
+        let read = client.read(&mut byte).await.ok()?;
+        if read == 0 {
+            return None;
+        }
+        head.extend_from_slice(&byte[..read]);
+        if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+    };
+    let text = String::from_utf8_lossy(&head[..end]).to_lowercase();
+    let writes = text.starts_with("put") || text.starts_with("post");
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+    let body = head.split_off(end + 4);
+    let fault = if writes { next_fault(&plan) } else { None };
+    match fault {
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Internal | Fault::SlowDown) => {
+            let mut left = length.saturating_sub(body.len());
+            let mut rest = vec![0; 65_536];
+            while left > 0 {
+                left -= client.read(&mut rest).await.ok().filter(|read| *read > 0)?;
+            }
+            let (status, code) = match fault {
+                Some(Fault::SlowDown) => ("503 Slow Down", "SlowDown"),
+                _ => ("500 Internal Server Error", "InternalError"),
+            };
+            let xml = format!("<Error><Code>{code}</Code><Message>not now</Message></Error>");
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{xml}",
+                xml.len()
+            );
+            return client.write_all(answer.as_bytes()).await.ok();
+        }
+        Some(Fault::Cut) | None => {}
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", upstream)).await.ok()?;
+    head.truncate(end);
+    head.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
+    server.write_all(&head).await.ok()?;
+    if fault == Some(Fault::Cut) {
+        return server.write_all(&body[..body.len() / 2]).await.ok();
+    }
+    server.write_all(&body).await.ok()?;
+    tokio::io::copy_bidirectional(&mut client, &mut server).await.ok().map(|_| ())
+}
+
+fn next_fault(plan: &Mutex<Plan>) -> Option<Fault> {
+    let mut plan = plan.lock().unwrap();
+    if plan.pass > 0 {
+        plan.pass -= 1;
+        return None;
+    }
+    plan.harm = plan.harm.checked_sub(1)?;
+    Some(plan.fault)
+}
