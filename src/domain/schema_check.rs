@@ -141,6 +141,12 @@ fn broken(keyword: &str, schema_path: &str, demand: Option<(&str, Value)>) -> Br
     BrokenRule { keyword: keyword.to_owned(), schema_path: schema_path.to_owned(), params }
 }
 
+/// Whether a value of a schema can be told with every violation of it.
+fn is_short(value: &Value) -> bool {
+    const TOLD_BYTES: usize = 256;
+    value.to_string().len() <= TOLD_BYTES
+}
+
 /// What a keyword asks for, under AJV's name for it.
 fn demand(kind: &ValidationErrorKind) -> Option<(&'static str, Value)> {
     use ValidationErrorKind as Kind;
@@ -149,6 +155,14 @@ fn demand(kind: &ValidationErrorKind) -> Option<(&'static str, Value)> {
         Kind::Type { kind: TypeKind::Multiple(kinds) } => {
             ("type", kinds.iter().map(|kind| kind.to_string()).collect())
         }
+        Kind::AdditionalProperties { unexpected } => {
+            ("additionalProperty", unexpected.first()?.clone().into())
+        }
+        Kind::Enum { options } if is_short(options) => ("allowedValues", Value::clone(options)),
+        Kind::Constant { expected_value } if is_short(expected_value) => {
+            ("allowedValue", Value::clone(expected_value))
+        }
+        Kind::MultipleOf { multiple_of } => ("multipleOf", (*multiple_of).into()),
         Kind::Required { property } => ("missingProperty", property.clone()),
         Kind::Pattern { pattern } => ("pattern", pattern.clone().into()),
         Kind::Minimum { limit }

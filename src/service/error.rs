@@ -236,6 +236,17 @@ impl Error {
         }
     }
 
+    /// The same error where field paths that start with `from` start with `to`.
+    #[must_use]
+    pub fn with_renamed(self, from: &str, to: &str) -> Self {
+        let Self::InvalidRequest(mut violations) = self else { return self };
+        for violation in &mut violations {
+            violation.field = renamed(&violation.field, from, to);
+            violation.description = renamed(&violation.description, from, to);
+        }
+        Self::InvalidRequest(violations)
+    }
+
     /// The same error with `prefix` before each field path.
     #[must_use]
     pub fn with_prefix(self, prefix: &str) -> Self {
@@ -277,6 +288,10 @@ impl From<Vec<Violation>> for Error {
     fn from(violations: Vec<Violation>) -> Self {
         Self::InvalidRequest(violations)
     }
+}
+
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    text.strip_prefix(from).map_or_else(|| text.to_owned(), |rest| format!("{to}{rest}"))
 }
 
 /// Names the first of the violations, and how many more there are.

@@ -12,9 +12,9 @@ use axum::{
     Router,
     extract::Request,
     http::{HeaderName, Method, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -143,7 +143,8 @@ pub async fn routes(
         // Outside of the credential check, which may wait for the database.
         .layer(middleware::from_fn(deadline::enforce))
         // Whatever the others answer is told to browsers in their form.
-        .layer(GrpcWebLayer::new());
+        .layer(GrpcWebLayer::new())
+        .layer(middleware::from_fn(only_grpc));
     let download = Router::new()
         .route(&format!("{DOWNLOAD_PATH}/{{id}}"), get(http::download::download))
         .with_state(services.exports.clone());
@@ -162,7 +163,7 @@ pub async fn routes(
         .merge(health)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
         .layer(middleware::from_fn(request_id::assign));
-    let unknown = get(unknown).fallback(unknown).layer(middleware::from_fn(request_id::assign));
+    let unknown = any(unknown).layer(middleware::from_fn(request_id::assign));
     let router = grpc.merge(http).fallback_service(unknown);
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
@@ -184,13 +185,28 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
+/// Says that a request speaks gRPC or gRPC-Web.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Tells who calls an RPC in another language what it takes.
+async fn only_grpc(request: Request, next: Next) -> Response {
+    if is_grpc(&request) {
+        return next.run(request).await;
+    }
+    request_id::with_id(Refusal::NotGrpc.into_response())
+}
+
 /// Answers what no route matches, in the language of the request.
 async fn unknown(request: Request) -> Response {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let is_grpc =
-        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        return Status::unimplemented("there is no such service or method").into_http();
+    if is_grpc(&request) {
+        let mut status = Status::unimplemented("there is no such service or method").into_http();
+        if let Some(content_type) = request.headers().get(header::CONTENT_TYPE) {
+            status.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+        }
+        return status;
     }
     Refusal::UnknownPath.into_response()
 }

@@ -156,12 +156,24 @@ impl ItemStatuses {
     }
 }
 
-/// The status and the body of a failure, and after how many seconds a retry helps.
-pub fn http_failure(error: &Error) -> (StatusCode, ErrorBody, Option<u64>) {
-    log(error);
-    let (_, status) = codes(error);
-    let retry = retry_helps(error).then_some(RETRY_DELAY.as_secs());
-    (status, error_body(error), retry)
+/// Makes the failures of the items of one batch over HTTP.
+#[derive(Debug, Default)]
+pub struct ItemFailures {
+    bytes: usize,
+}
+
+impl ItemFailures {
+    /// What a request of its own would have got, as long as there is room for the errors of fields.
+    pub fn of(&mut self, error: &Error) -> (StatusCode, ErrorBody) {
+        log(error);
+        let mut body = error_body(error);
+        let texts = body.errors.iter().map(|error| error.field.len() + error.message.len());
+        self.bytes += texts.sum::<usize>();
+        if self.bytes > BATCH_DETAILS_BYTES {
+            body.errors.clear();
+        }
+        (codes(error).1, body)
+    }
 }
 
 /// The body of a failure, as the WorkOS SDKs read it.
@@ -194,14 +206,16 @@ fn field_errors(error: &Error) -> Vec<FieldError> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (status, body, retry) = http_failure(&self);
-        let mut response = (status, JsonBody(body)).into_response();
+        log(&self);
+        let (_, status) = codes(&self);
+        let mut response = (status, JsonBody(error_body(&self))).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if let Some(seconds) = retry {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        if retry_helps(&self) {
+            let seconds = RETRY_DELAY.as_secs().into();
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

@@ -20,7 +20,7 @@ from engines import KEY, Cluster, Server, postgres_binaries
 from stories import HERE, NOT_WRITTEN, STORIES, LeftOut, Story
 
 ROOT = HERE.parent.parent
-STORY_SECONDS = 180
+STORY_SECONDS = 120
 AT_ONCE = 2
 
 
@@ -154,6 +154,8 @@ def tell(story: Story, folder: Path, binary: Path, data: Path, database_url: str
         complaints.append(f"the story ended early: {problem}\n{server.log_tail()}")
     if code:
         complaints.append(f"the server ended with {code}:\n{server.log_tail()}")
+    if not any(line.startswith("ok ") for line in lines):
+        complaints.append("the story checked nothing")
     sdk = next((line[6:] for line in lines if line.startswith("# sdk ")), "unknown version")
     passed = sum(line.startswith("ok ") for line in lines)
     shutil.rmtree(data)
@@ -177,9 +179,10 @@ def listen(story: Story, folder: Path, url: str) -> tuple[str, str | None]:
             timeout=STORY_SECONDS,
         )
     except subprocess.TimeoutExpired as late:
-        return (late.stdout or b"").decode(), f"it took longer than {STORY_SECONDS} s"
+        # What was printed until then comes as bytes, whatever was asked for.
+        return (late.stdout or b"").decode(errors="replace"), f"it took longer than {STORY_SECONDS} s"
     # A story ends with 1 when a check failed, and says which; anything else is told by no check.
-    if done.returncode and "not ok " not in done.stdout:
+    if done.returncode > 1 or done.returncode < 0 or done.returncode and "not ok " not in done.stdout:
         return done.stdout, f"exit code {done.returncode}: {done.stderr[-3000:]}"
     return done.stdout, None
 

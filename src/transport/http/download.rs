@@ -3,13 +3,14 @@
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
 use object_store::GetResult;
 
+use super::path::Segments;
 use crate::{
     domain::export::{Export, ExportFormat},
     export::files::{ByteRange, Part},
@@ -19,7 +20,7 @@ use crate::{
 /// Serves the file that a signed link names. A link is its own credential.
 pub async fn download(
     State(exports): State<Exports>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {

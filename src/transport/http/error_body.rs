@@ -29,7 +29,8 @@ pub struct FieldError {
     /// Path of the field, such as `event.targets[0].id`.
     #[schema(example = "event.actor.id")]
     pub field: String,
-    /// Stable reason; where the event does not fit its schema, the keyword that was broken.
+    /// Stable reason; where the event does not fit its schema, the keyword that was broken; `unknown`
+    /// for an action or a version that there is not.
     #[schema(example = "required")]
     pub code: String,
     /// A sentence without the offending value.
@@ -37,17 +38,19 @@ pub struct FieldError {
     pub message: String,
     /// Where the event does not fit its schema: the place in the event, a JSON Pointer (RFC 6901).
     #[serde(rename = "instancePath", skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/targets/0/metadata/cost")]
+    #[schema(nullable = false, example = "/targets/0/metadata/cost")]
     pub instance_path: Option<String>,
     /// The rule that was broken, a JSON Pointer into the schema of the event.
     #[serde(rename = "schemaPath", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub schema_path: Option<String>,
     /// Its keyword.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub keyword: Option<String>,
     /// What it asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Object>, nullable = false)]
     pub params: Option<Map<String, Value>>,
 }
 

@@ -4,6 +4,7 @@ pub mod download;
 pub mod error_body;
 pub mod health;
 pub mod json;
+pub mod path;
 pub mod refusal;
 pub mod request_id;
 pub mod timeout;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
+use super::path::Segments;
 use crate::{
     domain::caller::Caller,
     service::{error::Error, transparency::Transparency},
@@ -23,7 +24,7 @@ const FOR_EVER: &str = "private, max-age=31536000, immutable";
 pub async fn checkpoint(
     State(transparency): State<Transparency>,
     Extension(caller): Extension<Arc<Caller>>,
-    Path(organization): Path<String>,
+    Segments(organization): Segments<String>,
 ) -> Result<Response, Error> {
     let head = transparency.checkpoint(&caller, &organization).await?;
     Ok(content("text/plain; charset=utf-8", "no-store", head.checkpoint))
@@ -33,7 +34,7 @@ pub async fn checkpoint(
 pub async fn tile(
     State(transparency): State<Transparency>,
     Extension(caller): Extension<Arc<Caller>>,
-    Path((organization, path)): Path<(String, String)>,
+    Segments((organization, path)): Segments<(String, String)>,
 ) -> Result<Response, Error> {
     let bytes = transparency.tile(&caller, &organization, &path).await?;
     let caching = if path.starts_with("entries/") { "no-store" } else { FOR_EVER };

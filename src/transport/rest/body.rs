@@ -1,12 +1,16 @@
 //! Reading a JSON body, whatever its content type says.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{FromRequest, Request},
+    http::header,
 };
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     domain::violation::{Reason, Violation},
@@ -14,13 +18,62 @@ use crate::{
     transport::http::refusal::Refusal,
 };
 
-/// Most bytes of a body, in the extensions of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimit(pub usize);
+/// How bodies are read; in the extensions of a request.
+#[derive(Debug, Clone)]
+pub struct BodyRules {
+    /// Most bytes of one body.
+    limit: usize,
+    /// How long its sender may take.
+    patience: Duration,
+    /// A permit for each byte that bodies together may take while they are read.
+    room: Arc<Semaphore>,
+}
 
+/// Bytes that the bodies which are being read may take together.
+const ROOM: usize = 64 * 1_024 * 1_024;
+/// How long a body may take: less than the whole request, whose timeout says that something may have
+/// been written.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How much of a body that is too large is read and thrown away: a client that still writes would not
 /// see the answer if the connection were closed on it.
 const THROWN_AWAY: usize = 32 * 1_024 * 1_024;
+
+impl BodyRules {
+    /// Bodies of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, patience: PATIENCE, room: Arc::new(Semaphore::new(ROOM.max(limit))) }
+    }
+
+    /// Reads a body, with what it holds of the room.
+    async fn read(&self, body: Body) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+        let read = tokio::time::timeout(self.patience, self.collect(body));
+        read.await.unwrap_or(Err(Refusal::TooSlow))
+    }
+
+    async fn collect(&self, body: Body) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
+        let mut stream = body.into_data_stream();
+        let (mut bytes, mut total, mut held) = (Vec::new(), 0_usize, None);
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| Refusal::Body("The body ended too early.".to_owned()))?;
+            total = total.saturating_add(chunk.len());
+            if total > THROWN_AWAY.max(self.limit) {
+                break;
+            }
+            if total > self.limit {
+                (bytes, held) = (Vec::new(), None);
+                continue;
+            }
+            let size = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let room = self.room.try_acquire_many(size).map_err(|_| Error::QueueFull)?;
+            match &mut held {
+                None => held = Some(room),
+                Some(held) => held.merge(room),
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if total > self.limit { Err(Refusal::TooLarge(self.limit)) } else { Ok((bytes, held)) }
+    }
+}
 
 /// A JSON object that was sent.
 pub struct Sent<T>(pub T);
@@ -29,27 +82,16 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
-        let bytes = read(request.into_body(), limit).await?;
+        let rules = request.extensions().get::<BodyRules>().cloned();
+        let rules = rules.ok_or_else(|| Error::Internal("no rules for bodies".to_owned()))?;
+        let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+        // Who waits for leave to send is told before.
+        if announced > rules.limit && request.headers().contains_key(header::EXPECT) {
+            return Err(Refusal::TooLarge(rules.limit));
+        }
+        let (bytes, _room) = rules.read(request.into_body()).await?;
         decode(&bytes).map(Self)
     }
-}
-
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
-    let mut stream = body.into_data_stream();
-    let (mut bytes, mut total) = (Vec::new(), 0_usize);
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Refusal::Body("The body ended too early.".to_owned()))?;
-        total = total.saturating_add(chunk.len());
-        if total <= limit {
-            bytes.extend_from_slice(&chunk);
-        } else if total > THROWN_AWAY {
-            break;
-        } else {
-            bytes = Vec::new();
-        }
-    }
-    if total > limit { Err(Refusal::TooLarge(limit)) } else { Ok(bytes) }
 }
 
 /// Decodes a body: what is no JSON object is refused as a whole, a member of the wrong type by its
@@ -66,7 +108,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         Ok(sent) if first == '{' => Ok(sent),
         Err(error) if error.classify() != Category::Data => {
             let (line, column) = (error.line(), error.column());
-            let place = format!("The body is not JSON at line {line}, column {column}.");
+            let place = format!(
+                "The body is not JSON that can be read at line {line}, column {column}: malformed, a \
+                 number beyond a double, or nested too deeply."
+            );
             Err(Refusal::Body(place))
         }
         Err(error) if first == '{' => Err(misfit::<T>(text, &error).into()),
@@ -88,11 +133,17 @@ fn misfit<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Error {
         let description = format!("{path} is required");
         return vec![Violation::new(path, Reason::Required, description)].into();
     }
-    let expected = sentence.rsplit_once(", expected ").map(|(_, expected)| expected);
-    let expected = expected.map(|text| text.split(" at line ").next().unwrap_or(text));
-    let (reason, description) = match expected {
-        Some(expected) => (Reason::InvalidType, format!("{path} must be {expected}")),
-        None => (Reason::Duplicate, format!("{path} has a member twice")),
+    let (reason, description) = if sentence.starts_with("duplicate ") {
+        (Reason::Duplicate, format!("{path} has a member twice"))
+    } else {
+        let expected = sentence.rsplit_once(", expected ").map(|(_, expected)| expected);
+        let expected = expected.map(|text| text.split(" at line ").next().unwrap_or(text));
+        let expected = match expected {
+            Some("a sequence") => "a list",
+            Some(expected) => expected,
+            None => "what the API describes",
+        };
+        (Reason::InvalidType, format!("{path} must be {expected}"))
     };
     vec![Violation::new(path, reason, description)].into()
 }
@@ -190,6 +241,34 @@ mod tests {
             decode_all(&bytes);
             decode_all(&bytes[..at]);
         }
+    }
+
+    fn slow_body() -> Body {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>("{")]);
+        Body::from_stream(first.chain(futures::stream::pending()))
+    }
+
+    #[tokio::test]
+    async fn who_sends_too_slowly_is_told_so() {
+        let rules = BodyRules { patience: Duration::from_millis(1), ..BodyRules::new(10) };
+        let refusal = rules.read(slow_body()).await.unwrap_err().into_response();
+        assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(refusal.headers()["connection"], "close");
+        assert_eq!(rules.room.available_permits(), ROOM);
+    }
+
+    #[tokio::test]
+    async fn bodies_together_find_only_so_much_room() {
+        let rules = BodyRules { room: Arc::new(Semaphore::new(10)), ..BodyRules::new(8) };
+        let (_, held) = rules.read(Body::from("12345678")).await.unwrap();
+        let refusal = rules.read(Body::from("123")).await.unwrap_err().into_response();
+        assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refusal.headers()["retry-after"], "1");
+        drop(held);
+        let (bytes, held) = rules.read(Body::from("123")).await.unwrap();
+        assert_eq!((&*bytes, rules.room.available_permits()), (&b"123"[..], 7));
+        drop(held);
+        assert_eq!(rules.room.available_permits(), 10);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    KnownCaller, Segment,
+    KnownCaller,
     list::List,
     query::{PageParameters, Query},
     time::millis,
@@ -19,7 +19,7 @@ use crate::{
         violation::Violations,
     },
     service::{Services, error::Error},
-    transport::http::{error_body::ErrorBody, json::JsonBody, refusal::Refusal},
+    transport::http::{error_body::ErrorBody, json::JsonBody, path::Segments, refusal::Refusal},
 };
 
 /// An event, as it was recorded.
@@ -61,6 +61,7 @@ pub struct EventView {
 
 /// Who did it, or what it was done to.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditLogEventParty)]
 struct PartyView {
     /// Id in your system.
     id: String,
@@ -69,6 +70,7 @@ struct PartyView {
     kind: String,
     /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     name: Option<String>,
     /// Further facts.
     #[schema(value_type = Object)]
@@ -77,11 +79,13 @@ struct PartyView {
 
 /// From where it was done.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditLogEventContext)]
 struct ContextView {
     /// IP address or any other text.
     location: String,
     /// The client's user agent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     user_agent: Option<String>,
 }
 
@@ -186,7 +190,7 @@ pub(super) async fn list_events(
 pub(super) async fn get_event(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
     query: Query,
 ) -> Result<JsonBody<EventView>, Refusal> {
     let record = services.events.get(&caller, &query.text("organization_id"), &id).await?;

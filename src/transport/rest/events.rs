@@ -25,7 +25,7 @@ use crate::{
             json::JsonBody,
             refusal::Refusal,
         },
-        status::http_failure,
+        status::ItemFailures,
     },
 };
 
@@ -136,6 +136,7 @@ impl From<Party> for PartyDraft {
 
 /// The event was recorded.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditLogEventCreated)]
 pub struct Created {
     /// Always true.
     success: bool,
@@ -165,16 +166,22 @@ pub(super) async fn create_event(
     headers: HeaderMap,
     Sent(CreateEvent { organization_id, event }): Sent<CreateEvent>,
 ) -> Result<JsonBody<Created>, Refusal> {
-    let key = headers.get(IDEMPOTENCY_KEY).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| header_text(value.as_bytes()));
     let new = NewEvent {
         organization_id,
         event: event.map(EventDraft::from),
         // As WorkOS does it: without a key, the content counts.
-        idempotency: Idempotency::Keyed(key.unwrap_or_default().into_owned()),
+        idempotency: Idempotency::Keyed(key.unwrap_or_default()),
         receipt: false,
     };
     services.events.create(&caller, new).await?;
     Ok(JsonBody(Created { success: true }))
+}
+
+/// The text of a header: UTF-8, or else Latin-1, in which every byte is a character (RFC 9110, 5.5).
+fn header_text(bytes: &[u8]) -> String {
+    str::from_utf8(bytes)
+        .map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), str::to_owned)
 }
 
 /// Events to record.
@@ -215,6 +222,7 @@ pub struct BatchResults {
 /// What became of one event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = BatchedEventResult)]
 enum BatchResult {
     /// It was recorded.
     Created(CreatedEvent),
@@ -224,6 +232,7 @@ enum BatchResult {
 
 /// An event that was recorded.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchedEventCreated)]
 struct CreatedEvent {
     /// The status that the event would have got alone: 200.
     #[schema(example = 200)]
@@ -243,6 +252,7 @@ struct CreatedEvent {
 
 /// An event that was refused.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchedEventRefused)]
 struct RefusedEvent {
     /// The status that the event would have got alone.
     #[schema(example = 422)]
@@ -251,7 +261,8 @@ struct RefusedEvent {
     code: String,
     /// A sentence.
     message: String,
-    /// What is wrong with its fields.
+    /// What is wrong with its fields. After 1 MiB of these in one answer the rest have none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
 
@@ -283,10 +294,11 @@ pub(super) async fn create_events(
         receipt: false,
     });
     let results = services.events.create_batch(&caller, batch.collect(), atomic).await?;
+    let mut failures = ItemFailures::default();
     let results = results.into_iter().map(|result| match result {
         Ok(recorded) => BatchResult::Created(created(&recorded)),
         Err(error) => {
-            let (status, ErrorBody { code, message, errors }, _) = http_failure(&error);
+            let (status, ErrorBody { code, message, errors }) = failures.of(&error);
             BatchResult::Refused(RefusedEvent { status: status.as_u16(), code, message, errors })
         }
     });

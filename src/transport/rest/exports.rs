@@ -4,7 +4,7 @@ use axum::{Extension, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, KnownCaller, RestRules, Segment, body::Sent, lenient, time::millis};
+use super::{Api, KnownCaller, RestRules, body::Sent, lenient, time::millis};
 use crate::{
     domain::{
         event_draft::TimeDraft,
@@ -12,7 +12,7 @@ use crate::{
         filter::EventFilter,
     },
     service::exports::{ExportView, NewExport},
-    transport::http::{error_body::ErrorBody, json::JsonBody, refusal::Refusal},
+    transport::http::{error_body::ErrorBody, json::JsonBody, path::Segments, refusal::Refusal},
 };
 
 /// What to export.
@@ -83,6 +83,7 @@ pub struct ExportBody {
     state: &'static str,
     /// Where to download the CSV file for the next 10 minutes, once it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     url: Option<String>,
     /// When it was created.
     #[schema(format = DateTime)]
@@ -141,12 +142,13 @@ pub(super) async fn create_export(
     responses(
         (status = 200, body = ExportBody),
         (status = 404, body = ErrorBody, description = "Unknown export"),
+        (status = 422, body = ErrorBody, description = "The id is malformed"),
     ),
 )]
 pub(super) async fn get_export(
     State(Api { services, rules }): State<Api>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
 ) -> Result<JsonBody<ExportBody>, Refusal> {
     let view = services.exports.get(&caller, &id).await?;
     Ok(JsonBody(ExportBody::new(view, rules)))

@@ -19,17 +19,16 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    extract::{FromRef, FromRequestParts, Path},
-    http::request::Parts,
+    extract::FromRef,
     middleware,
     routing::{get, post},
 };
 
-use self::body::BodyLimit;
+use self::body::BodyRules;
 pub use self::openapi::document;
 use super::{
     auth::{self, Gate},
-    http::{refusal::Refusal, timeout},
+    http::timeout,
 };
 use crate::{domain::caller::Caller, service::Services};
 
@@ -75,22 +74,12 @@ pub fn routes(services: &Services, gate: Arc<Gate>, rules: RestRules) -> Router 
         .route("/v1/events", get(event_reading::list_events))
         .route("/v1/events/{event_id}", get(event_reading::get_event))
         .route("/v1/events:batch", post(events::create_events))
+        // Some clients encode the colon.
+        .route("/v1/events%3Abatch", post(events::create_events))
         .with_state(api)
-        .layer(Extension(BodyLimit(rules.body_bytes)))
+        .layer(Extension(BodyRules::new(rules.body_bytes)))
         .route_layer(middleware::from_fn_with_state(gate, auth::of_http))
         .route_layer(middleware::from_fn(timeout::enforce))
         // Needs no key: it tells nothing of tenants.
         .route("/openapi.json", get(openapi::serve))
-}
-
-/// The one variable segment of a path, percent-decoded.
-struct Segment(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        path.map(|Path(segment)| Self(segment)).map_err(|_| Refusal::Path)
-    }
 }

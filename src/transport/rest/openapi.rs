@@ -66,9 +66,9 @@ impl Modify for CommonErrors {
         let content = Content::new(Some(Ref::from_schema_name("ErrorBody")));
         let response = ResponseBuilder::new()
             .description(
-                "No key, or an unknown one (401); the key lacks the scope (403); the body is not JSON \
-                 (400) or too large (413); too much at once (429); the database is away (503); the \
-                 time is over (504)",
+                "The path is not UTF-8 or the body is not JSON (400), too slow (408) or too large \
+                 (413); no key, or an unknown one (401); the key lacks the scope (403); too much at \
+                 once (429); the database is away (503); the time is over (504)",
             )
             .content("application/json", content)
             .build();

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    Api, KnownCaller, Segment,
+    Api, KnownCaller,
     body::Sent,
     lenient,
     list::List,
@@ -28,8 +28,8 @@ use crate::{
             OrganizationQuery,
         },
     },
-    service::Services,
-    transport::http::{error_body::ErrorBody, json::JsonBody, refusal::Refusal},
+    service::{Services, error::Error},
+    transport::http::{error_body::ErrorBody, json::JsonBody, path::Segments, refusal::Refusal},
 };
 
 /// The routes of this file.
@@ -99,6 +99,11 @@ impl From<DomainData> for DomainDraft {
 fn domain_drafts(data: Vec<DomainData>, names: Vec<String>) -> Vec<DomainDraft> {
     let old = names.into_iter().map(|domain| DomainDraft { domain, verified: Some(false) });
     data.into_iter().map(DomainDraft::from).chain(old).collect()
+}
+
+/// The error with the name of the list that was sent, if it was only one.
+fn told_of_domains(error: Error, only_data: bool) -> Error {
+    if only_data { error.with_renamed("domains[", "domain_data[") } else { error }
 }
 
 impl From<CreateOrganization> for OrganizationDraft {
@@ -247,7 +252,9 @@ async fn create_organization(
     Extension(caller): KnownCaller,
     Sent(sent): Sent<CreateOrganization>,
 ) -> Result<(StatusCode, JsonBody<OrganizationBody>), Refusal> {
-    let organization = services.organizations.create(&caller, sent.into()).await?;
+    let only_data = sent.domains.is_empty();
+    let created = services.organizations.create(&caller, sent.into()).await;
+    let organization = created.map_err(|error| told_of_domains(error, only_data))?;
     Ok((StatusCode::CREATED, JsonBody(organization.into())))
 }
 
@@ -297,12 +304,13 @@ async fn list_organizations(
     responses(
         (status = 200, body = OrganizationBody),
         (status = 404, body = ErrorBody, description = "Unknown organization"),
+        (status = 422, body = ErrorBody, description = "The id is malformed"),
     ),
 )]
 async fn get_organization(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
 ) -> Result<JsonBody<OrganizationBody>, Refusal> {
     let organization = services.organizations.get(&caller, &id).await?;
     Ok(JsonBody(organization.into()))
@@ -317,12 +325,13 @@ async fn get_organization(
     responses(
         (status = 200, body = OrganizationBody),
         (status = 404, body = ErrorBody, description = "Unknown external id"),
+        (status = 422, body = ErrorBody, description = "The external id is malformed"),
     ),
 )]
 async fn get_by_external_id(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(external_id): Segment,
+    Segments(external_id): Segments<String>,
 ) -> Result<JsonBody<OrganizationBody>, Refusal> {
     let organization = services.organizations.get_by_external_id(&caller, &external_id).await?;
     Ok(JsonBody(organization.into()))
@@ -344,15 +353,18 @@ async fn get_by_external_id(
 async fn update_organization(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
     Sent(sent): Sent<UpdateOrganization>,
 ) -> Result<JsonBody<OrganizationBody>, Refusal> {
-    let organization = services.organizations.update(&caller, &id, sent.into()).await?;
+    let only_data = sent.domains.as_ref().is_none_or(Vec::is_empty);
+    let updated = services.organizations.update(&caller, &id, sent.into()).await;
+    let organization = updated.map_err(|error| told_of_domains(error, only_data))?;
     Ok(JsonBody(organization.into()))
 }
 
 /// Nothing more to say.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrganizationDeleted)]
 pub struct Deleted {}
 
 /// Deletes an organization: at once it is unknown everywhere; only its id stays taken.
@@ -363,13 +375,15 @@ pub struct Deleted {}
     params(("id" = String, Path, description = "Id of the organization")),
     responses(
         (status = 202, body = Deleted),
+        (status = 403, body = ErrorBody, description = "The log is held, or the key lacks the scope"),
         (status = 404, body = ErrorBody, description = "Unknown organization"),
+        (status = 422, body = ErrorBody, description = "The id is malformed"),
     ),
 )]
 async fn delete_organization(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
 ) -> Result<(StatusCode, JsonBody<Deleted>), Refusal> {
     services.organizations.delete(&caller, &id).await?;
     Ok((StatusCode::ACCEPTED, JsonBody(Deleted {})))

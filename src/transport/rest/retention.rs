@@ -4,14 +4,14 @@ use axum::{Extension, Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, KnownCaller, Segment, body::Sent, lenient};
+use super::{Api, KnownCaller, body::Sent, lenient};
 use crate::{
     domain::{
         organization::{AuditLogConfiguration, days_of_period},
         violation::{Reason, Violation},
     },
     service::{Services, error::Error},
-    transport::http::{error_body::ErrorBody, json::JsonBody, refusal::Refusal},
+    transport::http::{error_body::ErrorBody, json::JsonBody, path::Segments, refusal::Refusal},
 };
 
 /// The routes of this file.
@@ -68,12 +68,13 @@ fn wanted_days(sent: &SetRetention) -> Result<i32, Error> {
     responses(
         (status = 200, body = Retention),
         (status = 404, body = ErrorBody, description = "Unknown organization"),
+        (status = 422, body = ErrorBody, description = "The id is malformed"),
     ),
 )]
 async fn get_retention(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
 ) -> Result<JsonBody<Retention>, Refusal> {
     let days = services.organizations.retention(&caller, &id).await?;
     Ok(JsonBody(Retention { retention_period_in_days: days }))
@@ -95,7 +96,7 @@ async fn get_retention(
 async fn set_retention(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
     Sent(sent): Sent<SetRetention>,
 ) -> Result<JsonBody<Retention>, Refusal> {
     let days = services.organizations.set_retention(&caller, &id, wanted_days(&sent)?).await?;
@@ -134,12 +135,13 @@ impl From<AuditLogConfiguration> for Configuration {
     responses(
         (status = 200, body = Configuration),
         (status = 404, body = ErrorBody, description = "Unknown organization"),
+        (status = 422, body = ErrorBody, description = "The id is malformed"),
     ),
 )]
 async fn get_configuration(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(id): Segment,
+    Segments(id): Segments<String>,
 ) -> Result<JsonBody<Configuration>, Refusal> {
     let configuration = services.organizations.configuration(&caller, &id).await?;
     Ok(JsonBody(configuration.into()))

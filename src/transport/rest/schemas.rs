@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    KnownCaller, Segment,
+    KnownCaller,
     body::Sent,
     lenient,
     list::List,
@@ -18,7 +18,7 @@ use crate::{
         Action, ActionSchema, ActorDefinition, SchemaDefinition, TargetDefinition,
     },
     service::{Services, schemas::schema_cursor},
-    transport::http::{error_body::ErrorBody, json::JsonBody, refusal::Refusal},
+    transport::http::{error_body::ErrorBody, json::JsonBody, path::Segments, refusal::Refusal},
 };
 
 /// What the events of an action must look like.
@@ -191,7 +191,7 @@ impl From<Action> for ActionView {
 pub(super) async fn create_schema(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(action): Segment,
+    Segments(action): Segments<String>,
     Sent(sent): Sent<CreateSchema>,
 ) -> Result<(StatusCode, JsonBody<SchemaView>), Refusal> {
     let (schema, _) = services.schemas.create(&caller, &action, sent.into()).await?;
@@ -216,7 +216,7 @@ pub(super) async fn create_schema(
 pub(super) async fn list_schemas(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
-    Segment(action): Segment,
+    Segments(action): Segments<String>,
     query: Query,
 ) -> Result<JsonBody<List<SchemaView>>, Refusal> {
     let page = services.schemas.list_schemas(&caller, &action, query.page()).await?;

@@ -13,6 +13,7 @@ on_every_engine!(
     missing_and_malformed_fields_are_told_at_once,
     an_unknown_organization_wins_over_an_unknown_action,
     a_batch_tells_of_each_event,
+    the_answer_to_a_batch_is_bounded,
     an_atomic_batch_stores_all_or_nothing,
 );
 
@@ -254,6 +255,23 @@ async fn a_batch_tells_of_each_event(engine: Engine) {
     for (batch, code) in [(json!({}), "required"), (json!({"requests": []}), "required")] {
         assert_eq!(rest.post("/v1/events:batch", batch).await.errors(), [("requests", code)]);
     }
+}
+
+/// A client must be able to read what became of its events, however many things are wrong with them.
+async fn the_answer_to_a_batch_is_bounded(engine: Engine) {
+    let server = TestServer::start_with(engine, |settings| {
+        settings.rest.max_body_bytes = 2 * 1_024 * 1_024;
+    })
+    .await;
+    let targets: Vec<_> = (0..100).map(|_| json!({"id": "", "type": ""})).collect();
+    let requests: Vec<_> =
+        (0..400).map(|_| json!({"organization_id": "a", "event": {"targets": targets}})).collect();
+    let answer = Rest::new(&server).post("/v1/events:batch", json!({"requests": requests})).await;
+    let results = answer.body["results"].as_array().unwrap();
+    assert_eq!(results.len(), 400);
+    assert!(results.iter().all(|result| result["status"] == 422));
+    assert!(results[0].get("errors").is_some() && results[399].get("errors").is_none());
+    assert!(answer.body.to_string().len() < 3 * 1_024 * 1_024);
 }
 
 async fn an_atomic_batch_stores_all_or_nothing(engine: Engine) {

@@ -4,7 +4,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::calls::{Rest, event, event_for, schema};
-use crate::support::{Engine, TestServer, create_event, on_every_engine, schema_for};
+use crate::support::{
+    Engine, TestServer, create_event, on_every_engine, schema_for, server::ROOT_KEY,
+};
 
 on_every_engine!(
     without_a_key_the_content_counts,
@@ -63,6 +65,16 @@ async fn a_key_counts_with_the_content(engine: Engine) {
     assert_eq!(send(&server, &rest, other, &["k"]).await, 2);
     assert_eq!(send(&server, &rest, event("doc.read"), &["another"]).await, 3);
     assert_eq!(send(&server, &rest, event("doc.read"), &["K\u{e4}se"]).await, 4);
+    // Bytes that are no UTF-8 are told apart too: many clients send Latin-1.
+    for (key, count) in [(b"cl\xe9", 5), (b"cl\xe8", 6), (b"cl\xe9", 6)] {
+        let url = format!("{}/audit_logs/events", server.url);
+        let request = reqwest::Client::builder().build().unwrap().post(url);
+        let request = request.header("authorization", format!("Bearer {ROOT_KEY}"));
+        let request = request.header("idempotency-key", &key[..]);
+        let body = event_for("acme", &event("doc.read")).to_string();
+        assert_eq!(request.body(body).send().await.unwrap().status(), 200);
+        assert_eq!(server.count("events").await, count);
+    }
     let long = "k".repeat(256);
     let body = event_for("acme", &event("doc.read")).to_string().into();
     let refused = rest

@@ -18,6 +18,9 @@ on_every_engine!(
     odd_headers_do_not_matter,
     what_is_no_http_harms_nobody,
     a_body_that_ends_early_stores_nothing,
+    a_connection_stays_in_step_after_a_refusal,
+    who_waits_for_leave_to_send_too_much_is_told_at_once,
+    every_path_answers_in_json,
 );
 
 /// The operations that take a body.
@@ -215,4 +218,57 @@ async fn a_body_that_ends_early_stores_nothing(engine: Engine) {
     let answer = exchange(&server, complete.as_bytes(), false).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(server.count("events").await, 1);
+}
+
+/// A request for a list, so that what is left of a body would be taken for another request.
+async fn a_connection_stays_in_step_after_a_refusal(engine: Engine) {
+    let server =
+        TestServer::start_with(engine, |settings| settings.rest.max_body_bytes = 4_096).await;
+    let smuggled = "GET /audit_logs/actions HTTP/1.1\r\nhost: a\r\n\r\n";
+    let body = format!("{}{smuggled}", " ".repeat(5_000));
+    for (path, key, status) in [
+        ("/audit_logs/events", ROOT_KEY, "413"),
+        ("/audit_logs/events", "sk_wrong", "401"),
+        ("/audit_logs/nothing", ROOT_KEY, "404"),
+        ("/audit_logs/actions", ROOT_KEY, "405"),
+    ] {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\
+             content-length: {length}\r\n\r\n{body}GET /healthz HTTP/1.1\r\nhost: a\r\n\
+             connection: close\r\n\r\n"
+        );
+        let answers = exchange(&server, request.as_bytes(), false).await;
+        let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|text| &text[..3]).collect();
+        // Either the connection was closed after the refusal, or the next request was understood.
+        assert!([vec![status], vec![status, "200"]].contains(&statuses), "{path}: {answers}");
+        assert!(!answers.contains("list_metadata"), "{answers}");
+    }
+}
+
+async fn who_waits_for_leave_to_send_too_much_is_told_at_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let request = format!(
+        "POST /audit_logs/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ROOT_KEY}\r\n\
+         expect: 100-continue\r\ncontent-length: 9999999999\r\nconnection: close\r\n\r\n"
+    );
+    let answer = exchange(&server, request.as_bytes(), false).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+async fn every_path_answers_in_json(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let rest = Rest::new(&server);
+    for path in ["/tlog/a%ff/checkpoint", "/tlog/a/tile/%ff", "/v1/exports/download/a%ff?expires=1"]
+    {
+        let answer = rest.call(Method::GET, path, None, &[]).await;
+        assert_eq!(answer.refusal(), (400, "invalid_path"), "{path}");
+    }
+    for path in ["/auditlogs.v1.AuditLogs/ListActions", "/grpc.health.v1.Health/Check"] {
+        let answer = rest.call(Method::POST, path, Some(b"{}".to_vec()), &[]).await;
+        assert_eq!(answer.refusal(), (415, "not_grpc"), "{path}");
+    }
+    let unknown = rest.call(Method::POST, "/nothing", Some(b"{}".to_vec()), &[]).await;
+    assert_eq!(unknown.refusal(), (404, "not_found"));
+    assert_eq!(unknown.headers.get("allow"), None);
 }

@@ -103,12 +103,12 @@ async fn malformed_organizations_are_refused(engine: Engine) {
         (with("metadata", json!({"a": 1})), "metadata.a", "invalid_type"),
         (
             with("domain_data", json!([{"domain": "a b"}])),
-            "domains[0].domain",
+            "domain_data[0].domain",
             "invalid_characters",
         ),
         (
             with("domain_data", json!([{"domain": "a.b", "state": "maybe"}])),
-            "domains[0].state",
+            "domain_data[0].state",
             "unknown",
         ),
     ] {
