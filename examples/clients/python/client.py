@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import sys
-import urllib.error
 import urllib.request
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -240,5 +239,5 @@ if __name__ == "__main__":
         main()
     except grpc.RpcError as error:
         sys.exit(f"error: {error.code().name}: {error.details()}")
-    except (Failed, OSError, urllib.error.URLError) as error:
+    except (Failed, OSError) as error:
         sys.exit(f"error: {error}")
