@@ -99,6 +99,9 @@ run_session() {
     expect "the CSV" "$CSV_HEADER"
     expect "the key of the log" '"verifierKey": "audit-logs/org_acme+'
     expect "what the receipt proves" "org_acme"
+    expect "the event over REST" '{"success":true}'
+    expect "the log over REST" '"object":"list"'
+    expect "the second event over REST" '"id":"user_2"'
     [[ "$(grep -c '^audit_event_' "$scratch/session.txt")" -eq 1 ]] ||
         fail "the CSV should have one row: the repeated event is there once, the refused one is not"
 }
