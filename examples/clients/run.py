@@ -71,6 +71,8 @@ def main() -> int:
         print(f"left out: {name}: {why}")
     if arguments.install:
         return 1 if failures else 0
+    wanted = arguments.languages or [client.story.name for client in built]
+    built = [client for client in built if client.story.name in wanted]
     for told in visit_all(built, binary):
         failures, passed = failures + len(told.complaints), passed + told.passed
         report(told, arguments.show)
@@ -129,7 +131,10 @@ def generate(clients: list[Client]):
     kept = [entry for entry in entries if any(folder in entry for folder in folders)]
     template = CACHE / "buf.gen.yaml"
     template.write_text(f"{head}plugins:\n{''.join(kept)}")
-    run("buf", "generate", "--clean", "--template", template, cwd=ROOT)
+    try:
+        run("buf", "generate", "--clean", "--template", template, cwd=ROOT)
+    except (RuntimeError, OSError) as error:
+        sys.exit(f"nothing was generated (scripts/install-tools.sh installs buf): {error}")
 
 
 def visit_all(clients: list[Client], binary: Path):
