@@ -108,8 +108,8 @@ sdk *ARGS:
     cargo build --workspace --locked --bin audit-logs
     python3 tests/sdk/run.py {{ ARGS }}
 
-# Generates, builds and runs the example clients in Go, Python, TypeScript, Java and Rust against a real
-# server; `just clients go java` runs some, `--show` prints what they print. examples/clients/README.md.
+# `just clients go java` runs some, `--show` prints what they print; examples/clients/README.md says more.
+# Builds the example clients of five languages and runs each against a real server.
 clients *ARGS:
     cargo build --workspace --locked --bin audit-logs
     python3 examples/clients/run.py {{ ARGS }}
