@@ -104,7 +104,7 @@ fn rules(settings: &Settings) -> Rules {
         target_rule,
         lanes,
         default_retention_days: settings.retention.default_days,
-        watcher_patience: Duration::from_secs(settings.watch.slow_reader_seconds.into()),
+        stream_patience: Duration::from_secs(settings.streams.slow_reader_seconds.into()),
         presigned_urls: settings.exports.presigned_urls,
     }
 }

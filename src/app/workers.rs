@@ -38,7 +38,7 @@ pub fn spawn(
     };
     let hub = services.watches.hub();
     workers.spawn(hub.clone().run());
-    if settings.watch.listen {
+    if settings.streams.listen {
         let name = owner.clone();
         workers.spawn(Replicas::new(hub.clone(), name).run());
     }

@@ -45,7 +45,7 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Create,
         Self::Batch,
         Self::Ingest,

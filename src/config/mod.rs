@@ -45,8 +45,8 @@ pub struct Settings {
     pub idempotency: IdempotencySettings,
     /// Exports.
     pub exports: ExportSettings,
-    /// Watched logs.
-    pub watch: WatchSettings,
+    /// Streams of events.
+    pub streams: StreamSettings,
     /// Retention.
     pub retention: RetentionSettings,
     /// The REST API.
@@ -74,7 +74,7 @@ impl Default for Settings {
             events: EventSettings::default(),
             idempotency: IdempotencySettings::default(),
             exports: ExportSettings::default(),
-            watch: WatchSettings::default(),
+            streams: StreamSettings::default(),
             retention: RetentionSettings::default(),
             rest: RestSettings::default(),
             cors: CorsSettings::default(),
@@ -244,10 +244,10 @@ impl Default for ExportSettings {
     }
 }
 
-/// Watched logs.
+/// Streams of events, in and out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct WatchSettings {
+pub struct StreamSettings {
     /// How long a client may take nothing while something waits for it.
     pub slow_reader_seconds: u32,
     /// Whether replicas on PostgreSQL tell each other at once what they wrote (LISTEN and NOTIFY, over a
@@ -255,7 +255,7 @@ pub struct WatchSettings {
     pub listen: bool,
 }
 
-impl Default for WatchSettings {
+impl Default for StreamSettings {
     fn default() -> Self {
         Self { slow_reader_seconds: 60, listen: true }
     }
@@ -367,8 +367,8 @@ impl Settings {
         if self.exports.retention_days == 0 {
             return impossible("exports.retention_days", "it must be at least 1");
         }
-        if self.watch.slow_reader_seconds == 0 {
-            return impossible("watch.slow_reader_seconds", "it must be at least 1");
+        if self.streams.slow_reader_seconds == 0 {
+            return impossible("streams.slow_reader_seconds", "it must be at least 1");
         }
         if !(1..=MOST_EXPORT_WORKERS).contains(&self.exports.workers) {
             return impossible("exports.workers", "it must be 1 to 16");

@@ -45,8 +45,8 @@ pub struct Rules {
     pub lanes: lanes::LaneRules,
     /// For how many days events are kept where the organization says nothing.
     pub default_retention_days: u32,
-    /// How long a watcher may take nothing while something waits for it.
-    pub watcher_patience: Duration,
+    /// How long the client of a stream may take nothing while something waits for it.
+    pub stream_patience: Duration,
     /// Whether links to exports are those that a bucket signs, where it does.
     pub presigned_urls: bool,
 }
@@ -108,8 +108,9 @@ impl Services {
             clock.clone(),
             organizations.clone(),
             hub,
-            rules.watcher_patience,
+            rules.stream_patience,
         );
+        let patience = rules.stream_patience;
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
         let transparency = transparency::Transparency::new(
@@ -132,6 +133,7 @@ impl Services {
                 events.clone(),
                 lanes.clone(),
                 auth.clone(),
+                patience,
                 shutdown.clone(),
             ),
             events,

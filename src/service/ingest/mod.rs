@@ -9,7 +9,7 @@ mod reader;
 mod window;
 mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures::Stream;
@@ -32,6 +32,7 @@ pub struct Ingest {
     events: Events,
     lanes: Lanes,
     authenticator: Authenticator,
+    patience: Duration,
     shutdown: CancellationToken,
 }
 
@@ -63,14 +64,16 @@ pub struct Acknowledgement {
 }
 
 impl Ingest {
-    /// Events are recorded as by `events`. After `shutdown` nothing more is read.
+    /// Events are recorded as by `events`. A client may leave acknowledgements lying for `patience`.
+    /// After `shutdown` nothing more is read.
     pub fn new(
         events: Events,
         lanes: Lanes,
         authenticator: Authenticator,
+        patience: Duration,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { events, lanes, authenticator, shutdown }
+        Self { events, lanes, authenticator, patience, shutdown }
     }
 
     /// Records what comes in `messages`, and acknowledges it in the stream that is returned. That ends
@@ -93,7 +96,8 @@ impl Ingest {
         let window = Window::new();
         let ingest = self.clone();
         let reader = Reader::new(ingest, caller, credential, messages, window, stop.clone());
-        let writer = Writer::new(self.events.clone(), self.lanes.clone(), sink, stop);
+        let writer =
+            Writer::new(self.events.clone(), self.lanes.clone(), sink, self.patience, stop);
         // Apart from the task that sends: it rests while the client does not read.
         let reading = tokio::spawn(reader.run(parts));
         tokio::spawn(async move {

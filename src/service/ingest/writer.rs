@@ -16,8 +16,6 @@ use crate::{
     },
 };
 
-/// How long a client may leave acknowledgements lying.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Acknowledgements that are there are told together, up to so many and those of one more part.
 const TOGETHER: usize = limits::BATCH_EVENTS;
 
@@ -58,18 +56,20 @@ pub struct Writer {
     events: Events,
     lanes: Lanes,
     sink: mpsc::Sender<Vec<Acknowledgement>>,
+    patience: Duration,
     stop: CancellationToken,
 }
 
 impl Writer {
-    /// Tells `sink`; cancels `stop` when nothing more must be read.
+    /// Tells `sink`, which may be full for `patience`; cancels `stop` when nothing more must be read.
     pub const fn new(
         events: Events,
         lanes: Lanes,
         sink: mpsc::Sender<Vec<Acknowledgement>>,
+        patience: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { events, lanes, sink, stop }
+        Self { events, lanes, sink, patience, stop }
     }
 
     /// Works until everything that was taken is acknowledged, or nobody listens. Fails with the first
@@ -106,9 +106,9 @@ impl Writer {
         if decided.acknowledgements.is_empty() {
             return Ok(());
         }
-        let sent = timeout(PATIENCE, self.sink.send(decided.acknowledgements)).await;
+        let sent = timeout(self.patience, self.sink.send(decided.acknowledgements)).await;
         // A client that is gone is noticed by whoever calls.
-        sent.map(drop).map_err(|_| Error::AcknowledgementsNotRead(PATIENCE.as_secs()))
+        sent.map(drop).map_err(|_| Error::AcknowledgementsNotRead(self.patience.as_secs()))
     }
 
     async fn decide(&self, part: Part) -> Decided {

@@ -64,7 +64,7 @@ async fn a_revoked_key_ends_the_stream(engine: Engine) {
 async fn who_does_not_read_is_ended_and_resumes_without_a_gap(engine: Engine) {
     /// More than the buffers on the way hold.
     const EVENTS: u64 = 15_000;
-    let server = TestServer::start_with(engine, |s| s.watch.slow_reader_seconds = 1).await;
+    let server = TestServer::start_with(engine, |s| s.streams.slow_reader_seconds = 1).await;
     let mut client = client_with_events(&server, 1).await;
     let mut slow = Seen::start(&server.client().await, from(0)).await;
     let mut quick = Seen::start(&server.client().await, from(0)).await;

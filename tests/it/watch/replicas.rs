@@ -56,7 +56,7 @@ async fn without_listen_and_notify_it_is_found_by_looking() {
         return;
     }
     // As behind a pooler that keeps notifications to itself.
-    let writer = TestServer::start_with(Engine::Postgres, |s| s.watch.listen = false).await;
+    let writer = TestServer::start_with(Engine::Postgres, |s| s.streams.listen = false).await;
     let watcher = beside(&writer, |_| ()).await;
     check(&writer, &watcher).await;
     assert_eq!(watcher.services.watches.hub().heard(), 0);
