@@ -18,12 +18,14 @@ default:
 fmt:
     cargo fmt --all
     cargo fmt --manifest-path tests/sdk/rust/Cargo.toml
+    cargo fmt --manifest-path examples/clients/rust/Cargo.toml
     buf format -w proto
 
 # Fails if `just fmt` would change a Rust source; `just proto` does the same for the protos.
 fmt-check:
     cargo fmt --all --check
     cargo fmt --manifest-path tests/sdk/rust/Cargo.toml --check
+    cargo fmt --manifest-path examples/clients/rust/Cargo.toml --check
 
 # Treats every warning of clippy and rustdoc as an error.
 lint:
@@ -118,6 +120,16 @@ grpcurl-session:
 sdk *ARGS:
     cargo build --workspace --locked --bin audit-logs
     python3 tests/sdk/run.py {{ ARGS }}
+
+# `just clients go java` runs some, `--show` prints what they print; examples/clients/README.md says more.
+# Builds the example clients of five languages and runs each against a real server.
+clients *ARGS:
+    cargo build --workspace --locked --bin audit-logs
+    python3 examples/clients/run.py {{ ARGS }}
+
+# Installs the pinned plug-ins that buf.gen.yaml names, so that `buf generate` works.
+clients-plugins:
+    python3 examples/clients/run.py --install
 
 # Shows that an export takes constant memory; a PostgreSQL URL may follow the number of events.
 export-memory EVENTS="1000000" *URL:

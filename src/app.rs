@@ -48,6 +48,11 @@ const LEAST_LANES: usize = 2;
 const MOST_LANES: usize = 8;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_CONCURRENT_STREAMS: u32 = 1_024;
+/// Most bytes that a client may send in one call before they are read (RFC 9113, section 5.2).
+const CALL_WINDOW: u32 = 1_024 * 1_024;
+/// The same for a connection: more, so that a stream that is not read for a while, as back-pressure, does
+/// not hold up the other calls beside it.
+const CONNECTION_WINDOW: u32 = 8 * CALL_WINDOW;
 
 /// What a server may do with the schema of its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,7 @@ fn rules(settings: &Settings) -> Rules {
         target_rule,
         lanes,
         default_retention_days: settings.retention.default_days,
+        watcher_patience: Duration::from_secs(settings.watch.slow_reader_seconds.into()),
         presigned_urls: settings.exports.presigned_urls,
     }
 }
@@ -270,6 +276,8 @@ async fn serve(listener: TcpListener, routes: Routes, drain: CancellationToken) 
     Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .initial_stream_window_size(CALL_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, drain.cancelled_owned())

@@ -1,4 +1,7 @@
-//! A client of the service for the command line: typed calls with a key, and exports to a file.
+//! A client of the service for the command line: typed calls with a key, exports to a file, and logs that
+//! are followed.
+
+mod follow;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +19,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+pub use self::follow::{Follower, Told};
 use crate::{
     proto::v1::{
         CreateExportRequest, Export, ExportFormat, ExportState, GetExportRequest,

@@ -9,7 +9,7 @@ use crate::{
     config::Settings,
     domain::clock::Clock,
     export::files::ExportFiles,
-    service::Services,
+    service::{Services, watch::Replicas},
     store::Store,
     worker::{export::ExportWorker, housekeeping::Housekeeper, retention::RetentionSweeper},
 };
@@ -36,6 +36,12 @@ pub fn spawn(
         updates: services.exports.updates(),
         owner: owner.clone(),
     };
+    let hub = services.watches.hub();
+    workers.spawn(hub.clone().run());
+    if settings.watch.listen {
+        let name = owner.clone();
+        workers.spawn(Replicas::new(hub.clone(), name).run());
+    }
     for number in 0..settings.exports.workers {
         let owner = format!("{}_{number}", exports.owner);
         workers.spawn(ExportWorker { owner, ..exports.clone() }.run(shutdown.clone()));

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
+    ingest::{IngestCaller, Pace},
     load::{Measurement, drive},
     peers::{Peers, postgres, sqlite},
     plan::{Backend, Plan, Timing},
@@ -124,6 +125,13 @@ impl Arena<'_> {
         let callers = self.server.callers(in_flight);
         let callers = callers.map(|client| BatchCaller { client, load: load.clone(), size });
         drive(callers, self.timing()).await
+    }
+
+    /// IngestEvents, one stream.
+    pub async fn ingest(&self, pace: Pace, load: &Load) -> Result<Measurement> {
+        let client = self.server.client().audit_logs();
+        let caller = IngestCaller::open(client, load.clone(), pace).await?;
+        drive([caller], self.timing()).await
     }
 
     /// Peer 1.

@@ -3,6 +3,7 @@
 //! from the schema that the service made.
 
 mod arena;
+mod ingest;
 mod load;
 mod machine;
 mod peers;
@@ -35,7 +36,7 @@ use self::{
     report::{EngineReport, Section},
     sample::Sample,
     server::Server,
-    topics::{batch, create, long_log, memory, organizations, receipts},
+    topics::{batch, create, ingest as streams, long_log, memory, organizations, receipts, watch},
 };
 pub use self::{
     plan::{Backend, Plan, Topic},
@@ -154,11 +155,17 @@ impl Bench {
         if wanted(Topic::Batch) {
             sections.push(batch::run(ground).await?);
         }
+        if wanted(Topic::Ingest) {
+            sections.push(streams::run(ground).await?);
+        }
         if wanted(Topic::Organizations) {
             sections.push(organizations::run(ground).await?);
         }
         if wanted(Topic::Receipts) {
             sections.push(receipts::run(ground).await?);
+        }
+        if wanted(Topic::Watch) {
+            sections.push(watch::run(ground).await?);
         }
         if wanted(Topic::Memory) {
             sections.push(memory::run(ground).await?);

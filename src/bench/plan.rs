@@ -27,10 +27,14 @@ pub enum Topic {
     Create,
     /// Many events per call.
     Batch,
+    /// A stream of events.
+    Ingest,
     /// One organization and many.
     Organizations,
     /// With and without receipts.
     Receipts,
+    /// Watchers, busy and idle.
+    Watch,
     /// A log to CSV.
     Export,
     /// Memory of the server.
@@ -41,11 +45,13 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Create,
         Self::Batch,
+        Self::Ingest,
         Self::Organizations,
         Self::Receipts,
+        Self::Watch,
         Self::Export,
         Self::Memory,
         Self::Growth,
@@ -55,8 +61,10 @@ impl Topic {
         match self {
             Self::Create => "create",
             Self::Batch => "batch",
+            Self::Ingest => "ingest",
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
+            Self::Watch => "watch",
             Self::Export => "export",
             Self::Memory => "memory",
             Self::Growth => "growth",
@@ -94,6 +102,10 @@ pub struct Plan {
     pub in_flight: &'static [usize],
     /// How many organizations "many" are.
     pub organizations: usize,
+    /// How many watchers wait for nothing, and for how many seconds.
+    pub idle_watchers: usize,
+    /// See `idle_watchers`.
+    pub idle_seconds: u64,
     /// How many events an export has.
     pub export_events: u64,
     /// Sizes of a log at which rates are measured, ascending from 0.
@@ -108,6 +120,8 @@ impl Plan {
             rounds: 3,
             in_flight: &[1, 8, 64, 256, 1_024],
             organizations: 1_000,
+            idle_watchers: 5_000,
+            idle_seconds: 24,
             export_events: 1_000_000,
             growth: &[0, 1_000_000, 5_000_000],
         }
@@ -120,6 +134,8 @@ impl Plan {
             rounds: 1,
             in_flight: &[1, 64, 256],
             organizations: 1_000,
+            idle_watchers: 500,
+            idle_seconds: 2,
             export_events: 20_000,
             growth: &[0, 20_000, 50_000],
         }

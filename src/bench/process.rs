@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -89,6 +90,18 @@ impl Guarded {
         };
         let resident = kib("VmRSS").context("no VmRSS")?;
         Ok((resident * 1_024, kib("VmHWM").context("no VmHWM")? * 1_024))
+    }
+
+    /// How long it has kept processors busy (proc(5), `/proc/pid/stat`, fields 14 and 15, in hundredths
+    /// of a second).
+    pub fn processor_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.pid);
+        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        // After the name, which may have anything in it, comes field 3.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 =
+            fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
     }
 
     /// Starts to look for a new peak of memory (proc(5), `/proc/pid/clear_refs`, value 5).

@@ -36,6 +36,8 @@ pub struct Server {
     pub process: Guarded,
     clients: Vec<Client>,
     log: PathBuf,
+    url: String,
+    key: String,
 }
 
 impl Server {
@@ -65,7 +67,7 @@ impl Server {
             user: None,
         })?;
         let clients = connect(&process, &log, &address, &key).await?;
-        let server = Self { process, clients, log };
+        let server = Self { process, clients, log, url: format!("http://{address}"), key };
         server.register(sample).await?;
         Ok(server)
     }
@@ -88,7 +90,8 @@ impl Server {
             user: None,
         })?;
         let clients = connect(&process, &log, &address, "none").await?;
-        Ok(Self { process, clients, log })
+        let (url, key) = (format!("http://{address}"), "none".to_owned());
+        Ok(Self { process, clients, log, url, key })
     }
 
     /// A client for each caller: over one connection for a few calls in flight, over four for many.
@@ -100,6 +103,15 @@ impl Server {
     /// The first connection.
     pub fn client(&self) -> &Client {
         &self.clients[0]
+    }
+
+    /// More connections, for more calls at once than the others take.
+    pub async fn connections(&self, count: usize) -> Result<Vec<Client>> {
+        let mut clients = Vec::with_capacity(count);
+        for _ in 0..count {
+            clients.push(Client::connect(&self.url, &self.key).await?);
+        }
+        Ok(clients)
     }
 
     async fn register(&self, sample: &Sample) -> Result<()> {

@@ -59,14 +59,14 @@ enum Format {
     Jsonl,
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let midnight = format!("{text}T00:00:00Z");
     Timestamp::parse_rfc3339(text)
         .or_else(|| Timestamp::parse_rfc3339(&midnight))
         .ok_or_else(|| "give a time such as 2026-01-31T12:00:00Z or a date".to_owned())
 }
 
-fn proto_time(instant: Timestamp) -> ProtoTime {
+pub(super) fn proto_time(instant: Timestamp) -> ProtoTime {
     ProtoTime { seconds: instant.seconds(), nanos: instant.subsecond_nanos() }
 }
 

@@ -6,6 +6,7 @@ mod export;
 mod keys;
 mod migrate;
 mod serve;
+mod tail;
 mod verify;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Command {
     Keys(keys::Command),
     /// Export events of a running service to a CSV file
     Export(export::Arguments),
+    /// Watch the events of a running service as they come
+    Tail(tail::Arguments),
     /// Check receipts and logs against their Merkle trees, without the service
     #[command(subcommand)]
     Verify(verify::Command),
@@ -59,6 +62,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Migrate => migrate::run(&settings()?).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Export(arguments) => export::run(arguments).await,
+        Command::Tail(arguments) => tail::run(arguments).await,
         Command::Verify(command) => return Ok(verify::run(settings(), command).await),
         Command::Demo(arguments) => demo::run(settings()?, &cli.flags, arguments).await,
         Command::Bench(arguments) => bench::run(&cli.flags, arguments).await,

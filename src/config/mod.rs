@@ -45,6 +45,8 @@ pub struct Settings {
     pub idempotency: IdempotencySettings,
     /// Exports.
     pub exports: ExportSettings,
+    /// Watched logs.
+    pub watch: WatchSettings,
     /// Retention.
     pub retention: RetentionSettings,
     /// The REST API.
@@ -72,6 +74,7 @@ impl Default for Settings {
             events: EventSettings::default(),
             idempotency: IdempotencySettings::default(),
             exports: ExportSettings::default(),
+            watch: WatchSettings::default(),
             retention: RetentionSettings::default(),
             rest: RestSettings::default(),
             cors: CorsSettings::default(),
@@ -241,6 +244,23 @@ impl Default for ExportSettings {
     }
 }
 
+/// Watched logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchSettings {
+    /// How long a client may take nothing while something waits for it.
+    pub slow_reader_seconds: u32,
+    /// Whether replicas on PostgreSQL tell each other at once what they wrote (LISTEN and NOTIFY, over a
+    /// connection of its own). Otherwise a watcher hears of it a second later.
+    pub listen: bool,
+}
+
+impl Default for WatchSettings {
+    fn default() -> Self {
+        Self { slow_reader_seconds: 60, listen: true }
+    }
+}
+
 /// Retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -346,6 +366,9 @@ impl Settings {
         }
         if self.exports.retention_days == 0 {
             return impossible("exports.retention_days", "it must be at least 1");
+        }
+        if self.watch.slow_reader_seconds == 0 {
+            return impossible("watch.slow_reader_seconds", "it must be at least 1");
         }
         if !(1..=MOST_EXPORT_WORKERS).contains(&self.exports.workers) {
             return impossible("exports.workers", "it must be 1 to 16");

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 28] = [
+const KEYS: [(&str, Form); 30] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -47,6 +47,8 @@ const KEYS: [(&str, Form); 28] = [
     ("idempotency.window_seconds", Form::Number),
     ("exports.csv_formula_guard", Form::Boolean),
     ("exports.retention_days", Form::Number),
+    ("watch.slow_reader_seconds", Form::Number),
+    ("watch.listen", Form::Boolean),
     ("exports.workers", Form::Number),
     ("exports.store_patience_seconds", Form::Number),
     ("exports.presigned_urls", Form::Boolean),

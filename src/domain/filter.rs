@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    event::{Event, Party},
     event_draft::TimeDraft,
     limits,
     page::{PageDraft, PageRequest},
@@ -29,6 +30,23 @@ impl EventFilter {
     /// Whether every event matches.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether an event matches, as the database would say.
+    pub fn matches(&self, event: &Event) -> bool {
+        let any = |values: &[String], value: &str| {
+            values.is_empty() || values.iter().any(|wanted| wanted == value)
+        };
+        let any_target = |values: &[String], part: fn(&Party) -> &str| {
+            values.is_empty()
+                || event.targets.iter().any(|target| values.iter().any(|v| v == part(target)))
+        };
+        any(&self.actions, &event.action)
+            && any(&self.actor_ids, &event.actor.id)
+            && (self.actor_names.is_empty()
+                || event.actor.name.as_ref().is_some_and(|name| self.actor_names.contains(name)))
+            && any_target(&self.target_types, |target| &target.kind)
+            && any_target(&self.target_ids, |target| &target.id)
     }
 
     /// Checks the number and form of the values.

@@ -16,6 +16,25 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 /// Most keys that are remembered.
 const KEYS: usize = 10_000;
 
+/// What a caller shows, as a hash: what may be kept for as long as a stream lasts.
+#[derive(Clone, Copy)]
+pub struct Credential([u8; 32]);
+
+impl Credential {
+    /// Reads the value of an `authorization` header.
+    pub fn of(authorization: Option<&str>) -> Result<Self> {
+        let authorization = authorization.map(str::trim).filter(|value| !value.is_empty());
+        let (scheme, value) =
+            authorization.ok_or(Error::KeyMissing)?.split_once(' ').ok_or(Error::KeyRefused)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Error::KeyMissing);
+        }
+        // The lookup is by a hash of the value: what an attacker learns from its timing is about
+        // hashes, not about values.
+        Ok(Self(KeyValue::hash_of(value.trim())))
+    }
+}
+
 /// Recognizes callers by their API keys.
 #[derive(Clone)]
 pub struct Authenticator {
@@ -29,17 +48,9 @@ impl Authenticator {
         Self { store, accepted: Remembered::new(KEYS, REMEMBERED) }
     }
 
-    /// Recognizes the caller from the value of its `authorization` header.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Arc<Caller>> {
-        let authorization = authorization.map(str::trim).filter(|value| !value.is_empty());
-        let (scheme, value) =
-            authorization.ok_or(Error::KeyMissing)?.split_once(' ').ok_or(Error::KeyRefused)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Error::KeyMissing);
-        }
-        // The lookup is by a hash of the value: what an attacker learns from its timing is about
-        // hashes, not about values.
-        let hash = KeyValue::hash_of(value.trim());
+    /// Recognizes the caller, now.
+    pub async fn authenticate(&self, credential: Credential) -> Result<Arc<Caller>> {
+        let Credential(hash) = credential;
         if let Some(caller) = self.accepted.get(&hash) {
             return Ok(caller);
         }

@@ -73,6 +73,12 @@ pub enum Error {
     /// Too many events wait to be written; a retry helps.
     #[error("too many events wait to be written; try again")]
     QueueFull,
+    /// A stream's client does not take what is sent to it.
+    #[error("the acknowledgements were not read for {0} s; send again what was not acknowledged")]
+    AcknowledgementsNotRead(u64),
+    /// The client of a stream took nothing for so many seconds while something waited for it.
+    #[error("the client took nothing for {0} seconds; resume from next_sequence")]
+    WatcherTooSlow(u64),
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -166,7 +172,9 @@ impl Error {
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
             Self::LegalHold => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
-            Self::QueueFull => Code::ResourceExhausted,
+            Self::QueueFull | Self::AcknowledgementsNotRead(_) | Self::WatcherTooSlow(_) => {
+                Code::ResourceExhausted
+            }
             Self::Unavailable(_)
             | Self::Files(_)
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
@@ -175,6 +183,11 @@ impl Error {
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Store(_) | Self::Internal(_) => Code::Internal,
         }
+    }
+
+    /// Whether the failure passes by itself: the same request can succeed later.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted)
     }
 
     /// The stable reason, `ErrorInfo.reason` in the contract.
@@ -201,6 +214,8 @@ impl Error {
             Self::LegalHold => "LEGAL_HOLD",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
+            Self::AcknowledgementsNotRead(_) => "ACKNOWLEDGEMENTS_NOT_READ",
+            Self::WatcherTooSlow(_) => "WATCHER_TOO_SLOW",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
             Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {

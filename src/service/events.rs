@@ -73,7 +73,7 @@ pub struct Recorded {
 }
 
 /// An event that may be stored: nothing is wrong with it.
-struct Accepted {
+pub(super) struct Accepted {
     /// Registered before the event is stored, if need be.
     tenant: EventTenant,
     prepared: PreparedEvent,
@@ -81,7 +81,7 @@ struct Accepted {
 }
 
 /// What the caller of an event wants back beside its place.
-struct Wants {
+pub(super) struct Wants {
     tenant: Tenant,
     /// For a receipt, if one is wanted.
     contents: Option<LeafData>,
@@ -152,6 +152,15 @@ impl Events {
             }
         }
         let places = self.place(prepared, atomic).await?;
+        self.results(wanted, places).await
+    }
+
+    /// The results of events that were accepted or not, once those that were have their places.
+    pub(super) async fn results(
+        &self,
+        wanted: Vec<Result<Wants>>,
+        places: Vec<std::result::Result<Placed, LaneError>>,
+    ) -> Result<BatchResult> {
         let repeated = self.repeated(&wanted, &places).await?;
         let mut places = places.into_iter();
         let mut results = Vec::with_capacity(wanted.len());
@@ -169,7 +178,10 @@ impl Events {
     }
 
     /// Registers the organization of an accepted event, if need be.
-    async fn settled(&self, accepted: Result<Accepted>) -> Result<(PreparedEvent, Wants)> {
+    pub(super) async fn settled(
+        &self,
+        accepted: Result<Accepted>,
+    ) -> Result<(PreparedEvent, Wants)> {
         let Accepted { tenant, prepared, wants } = accepted?;
         self.organizations.settle(tenant).await?;
         Ok((prepared, wants))
@@ -253,7 +265,7 @@ impl Events {
 
     /// Checks everything about an event; changes nothing. An unknown organization wins over an
     /// unknown action, as in WorkOS.
-    async fn accept(&self, caller: &Caller, new: NewEvent) -> Result<Accepted> {
+    pub(super) async fn accept(&self, caller: &Caller, new: NewEvent) -> Result<Accepted> {
         let mut violations = Violations::default();
         check_id("organization_id", &new.organization_id, &mut violations);
         let key = new.idempotency.supplied();

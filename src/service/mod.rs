@@ -6,6 +6,7 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod exports;
+pub mod ingest;
 pub mod lanes;
 mod legal_holds;
 pub mod organizations;
@@ -16,8 +17,9 @@ pub mod signer;
 mod tiles;
 pub mod transparency;
 pub mod tree;
+pub mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +45,8 @@ pub struct Rules {
     pub lanes: lanes::LaneRules,
     /// For how many days events are kept where the organization says nothing.
     pub default_retention_days: u32,
+    /// How long a watcher may take nothing while something waits for it.
+    pub watcher_patience: Duration,
     /// Whether links to exports are those that a bucket signs, where it does.
     pub presigned_urls: bool,
 }
@@ -54,6 +58,8 @@ pub struct Services {
     pub auth: auth::Authenticator,
     /// Events.
     pub events: events::Events,
+    /// Events as streams.
+    pub ingest: ingest::Ingest,
     /// Actions and schemas.
     pub schemas: schemas::Schemas,
     /// Organizations.
@@ -64,6 +70,8 @@ pub struct Services {
     pub api_keys: api_keys::ApiKeys,
     /// Proofs.
     pub transparency: transparency::Transparency,
+    /// Watched logs.
+    pub watches: watch::Watches,
     /// What writes events.
     pub lanes: lanes::Lanes,
 }
@@ -91,9 +99,17 @@ impl Services {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
-        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes);
+        let hub = watch::Hub::new(store.clone(), shutdown.clone());
+        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
+        let watches = watch::Watches::new(
+            store.clone(),
+            clock.clone(),
+            organizations.clone(),
+            hub,
+            rules.watcher_patience,
+        );
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
         let transparency = transparency::Transparency::new(
@@ -102,16 +118,23 @@ impl Services {
             organizations.clone(),
             signer.clone(),
         );
+        let events = events::Events::new(
+            store.clone(),
+            clock.clone(),
+            rules,
+            organizations.clone(),
+            schemas.clone(),
+            lanes.clone(),
+            transparency.clone(),
+        );
         Self {
-            events: events::Events::new(
-                store.clone(),
-                clock.clone(),
-                rules,
-                organizations.clone(),
-                schemas.clone(),
+            ingest: ingest::Ingest::new(
+                events.clone(),
                 lanes.clone(),
-                transparency.clone(),
+                auth.clone(),
+                shutdown.clone(),
             ),
+            events,
             exports: exports::Exports::new(
                 store.clone(),
                 clock.clone(),
@@ -124,6 +147,7 @@ impl Services {
             schemas,
             organizations,
             transparency,
+            watches,
             lanes,
         }
     }

@@ -52,6 +52,14 @@ impl Engine {
         }
     }
 
+    /// Whether LISTEN and NOTIFY are there. SQLite's database is that of one process.
+    pub(super) const fn carries_messages(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
+        }
+    }
+
     /// Whether a transaction sees one snapshot only if it is asked for. SQLite's always does.
     pub(super) const fn snapshot_needs_isolation(self) -> bool {
         match self {

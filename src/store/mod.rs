@@ -18,12 +18,14 @@ mod leases;
 mod leaves;
 mod legal_holds;
 mod missing_trees;
+mod notify;
 mod organizations;
 mod paging;
 mod retention;
 mod signing_keys;
 mod tree;
 mod verify;
+mod watch;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
@@ -42,10 +44,12 @@ pub use self::{
     leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
     legal_holds::Deletion,
+    notify::{Listener, MESSAGE_BYTES},
     organizations::{Changed, Owner, Registration},
     retention::{AgedLog, Erasure, RetentionRule},
     signing_keys::RegisteredKey,
     verify::{CheckpointRow, LogSnapshot, StoredEvent, StoredHead, StoredTile},
+    watch::{PartBounds, WatchPart, WatchRow},
 };
 
 /// The result of a store function.

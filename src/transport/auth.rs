@@ -15,7 +15,10 @@ use tonic::Status;
 use super::router::Readiness;
 use crate::{
     domain::caller::Caller,
-    service::{auth::Authenticator, error::Error},
+    service::{
+        auth::{Authenticator, Credential},
+        error::Error,
+    },
 };
 
 /// Services that need no key: they tell nothing of tenants.
@@ -34,18 +37,20 @@ impl Gate {
     }
 
     /// Recognizes the caller of a request.
-    async fn recognize(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
+    async fn recognize(&self, headers: &HeaderMap) -> Result<(Credential, Arc<Caller>), Error> {
         if !self.readiness.is_ready() {
             return Err(Error::Unavailable("the database is not ready"));
         }
         let header = headers.get(header::AUTHORIZATION);
         let authorization = header.map(|value| value.to_str().unwrap_or("-"));
-        self.authenticator.authenticate(authorization).await
+        let credential = Credential::of(authorization)?;
+        Ok((credential, self.authenticator.authenticate(credential).await?))
     }
 
     /// Lets a request through with its caller, or says why not.
     async fn pass(&self, mut request: Request, next: Next) -> Result<Response, Error> {
-        let caller = self.recognize(request.headers()).await?;
+        let (credential, caller) = self.recognize(request.headers()).await?;
+        request.extensions_mut().insert(credential);
         request.extensions_mut().insert(caller);
         Ok(next.run(request).await)
     }
@@ -69,4 +74,9 @@ pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next
 /// The caller of an RPC that passed [`of_rpc`].
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Error> {
     request.extensions().get::<Arc<Caller>>().cloned().ok_or(Error::KeyMissing)
+}
+
+/// What the caller of an RPC that passed [`of_rpc`] has shown, to look at it again in a long call.
+pub fn credential<T>(request: &tonic::Request<T>) -> Result<Credential, Error> {
+    request.extensions().get::<Credential>().copied().ok_or(Error::KeyMissing)
 }

@@ -16,7 +16,10 @@ use super::http::{
 };
 use crate::{
     domain::violation::{Reason, Violation},
-    service::error::{Code, Error},
+    service::{
+        error::{Code, Error},
+        watch::WatchEnd,
+    },
 };
 
 /// Domain of the reasons in `ErrorInfo`.
@@ -49,11 +52,6 @@ const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
     }
 }
 
-/// Whether the same call can succeed a little later.
-const fn retry_helps(error: &Error) -> bool {
-    matches!(error.code(), Code::Unavailable | Code::ResourceExhausted)
-}
-
 /// What the caller is told. The cause of our own failures is for the log alone.
 fn message(error: &Error) -> String {
     match error.code() {
@@ -76,12 +74,21 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
         let (code, _) = codes(&error);
-        Self::with_error_details(code, message(&error), details(&error))
+        Self::with_error_details(code, message(&error), details(&error, []))
     }
 }
 
-fn details(error: &Error) -> ErrorDetails {
-    let mut metadata = HashMap::new();
+/// The end of a stream that can be resumed: the error, and in `ErrorInfo.metadata` from where.
+pub fn end_of_watch(end: &WatchEnd) -> Status {
+    log(&end.error);
+    let (code, _) = codes(&end.error);
+    let next = ("next_sequence".to_owned(), end.next_sequence.to_string());
+    Status::with_error_details(code, message(&end.error), details(&end.error, [next]))
+}
+
+/// The details of an error, with something beside what it says itself.
+fn details<const N: usize>(error: &Error, beside: [(String, String); N]) -> ErrorDetails {
+    let mut metadata = HashMap::from(beside);
     match error {
         Error::NotFound { field, .. } => {
             metadata.insert("field".to_owned(), field.to_string());
@@ -104,7 +111,7 @@ fn details(error: &Error) -> ErrorDetails {
         }
         _ => {}
     }
-    if retry_helps(error) {
+    if error.is_temporary() {
         details.set_retry_info(Some(RETRY_DELAY));
     }
     details
@@ -201,7 +208,7 @@ impl IntoResponse for Error {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if retry_helps(&self) {
+        if self.is_temporary() {
             let seconds = RETRY_DELAY.as_secs().into();
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }

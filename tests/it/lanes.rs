@@ -27,13 +27,13 @@ on_every_engine!(
 );
 
 /// Nothing can be written as long as this lives.
-enum Blockade {
+pub enum Blockade {
     Sqlite(sqlx::SqliteConnection),
     Postgres(sqlx::PgConnection),
 }
 
 impl Blockade {
-    async fn begin(engine: Engine, server: &TestServer) -> Self {
+    pub async fn begin(engine: Engine, server: &TestServer) -> Self {
         let url = server.settings.database_url();
         match engine {
             Engine::Sqlite => {
@@ -50,7 +50,7 @@ impl Blockade {
         }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         match self {
             Self::Sqlite(connection) => connection.close().await.unwrap(),
             Self::Postgres(connection) => connection.close().await.unwrap(),
@@ -59,7 +59,7 @@ impl Blockade {
 }
 
 /// A server with one lane.
-async fn server_with(
+pub async fn server_with(
     engine: Engine,
     change: impl FnOnce(&mut LaneSettings),
 ) -> (TestServer, AuditLogs) {

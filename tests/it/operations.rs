@@ -4,5 +4,5 @@ mod deadline;
 mod health;
 mod http;
 mod outage;
-mod proxy;
+pub mod proxy;
 mod reflection;

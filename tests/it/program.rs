@@ -9,4 +9,5 @@ pub mod process;
 mod serve;
 mod settings;
 mod stop;
+mod tail;
 pub mod verify;

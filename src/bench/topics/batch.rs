@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 
-use super::super::{
-    arena::{Arena, Ground},
-    load::{Measurement, Rounds},
-    plan::Backend,
-    report::{Goal, Section, grouped, milliseconds, times},
+use super::{
+    super::{
+        arena::{Arena, Ground},
+        load::Rounds,
+        plan::Backend,
+        report::{Goal, Section, grouped, milliseconds, times},
+    },
+    best,
 };
 
 /// Sizes of batches, each with the numbers in flight of which the best counts.
@@ -99,19 +102,4 @@ async fn contest(
         section.goals.push(Goal::at_least(what, ours.rate(), bulk.rate(), bound));
     }
     Ok(())
-}
-
-/// The number with which one try had the highest rate.
-async fn best(
-    numbers: &[usize],
-    measure: impl AsyncFn(usize) -> Result<Measurement>,
-) -> Result<usize> {
-    let (mut best, mut highest) = (1, 0.0);
-    for number in numbers {
-        let rate = measure(*number).await?.per_second;
-        if rate > highest {
-            (best, highest) = (*number, rate);
-        }
-    }
-    Ok(best)
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{clock::Clock, ids::OrganizationId},
+    service::watch::Hub,
     store::{BatchTimes, LogWriter, PreparedEvent, Written},
 };
 
@@ -29,6 +30,7 @@ pub struct Lane {
     writer: LogWriter,
     clock: Arc<dyn Clock>,
     idempotency_window: i64,
+    hub: Hub,
 }
 
 /// Who waits for which of a batch's events.
@@ -53,8 +55,9 @@ impl Lane {
         writer: LogWriter,
         clock: Arc<dyn Clock>,
         idempotency_window: i64,
+        hub: Hub,
     ) -> Self {
-        Self { waiting, left_over: None, writer, clock, idempotency_window }
+        Self { waiting, left_over: None, writer, clock, idempotency_window, hub }
     }
 
     /// Works until `stop` and the queue is empty, or nobody can submit any more.
@@ -104,7 +107,10 @@ impl Lane {
         let mut open = vec![batch];
         while let Some(mut batch) = open.pop() {
             match self.append(&mut batch.events).await {
-                Ok(written) => batch.answer(written),
+                Ok(written) => {
+                    self.hub.committed(&mut batch.events, &written);
+                    batch.answer(written);
+                }
                 Err(error) if batch.callers.len() > 1 && error.is_about_content() => {
                     let second = batch.split();
                     open.push(second);

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     domain::{clock::Clock, ids::OrganizationId},
+    service::watch::Hub,
     store::{Appended, PreparedEvent, Store, StoreError},
 };
 
@@ -86,6 +87,15 @@ pub struct Refused {
     pub events: Vec<PreparedEvent>,
 }
 
+/// Events that are in a queue, or could not be put there.
+#[derive(Debug)]
+pub struct Undecided {
+    count: usize,
+    answer: Result<Answer, Refused>,
+}
+
+type Answer = oneshot::Receiver<Result<Vec<Placed>, Refused>>;
+
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
 pub struct Lanes {
@@ -96,14 +106,15 @@ pub struct Lanes {
 
 impl Lanes {
     /// Starts the lanes; each connects when it has something to write. They end after
-    /// [`Lanes::drain`], or when nobody can submit any more.
-    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules) -> Self {
+    /// [`Lanes::drain`], or when nobody can submit any more. What they commit they tell `hub`.
+    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules, hub: &Hub) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let count = if store.has_one_writer() { 1 } else { rules.lanes.max(1) };
         let queues = (0..count).map(|_| {
             let (queue, waiting) = queue::queue(rules.queue_events, rules.queue_bytes);
             let writer = store.log_writer();
-            let lane = Lane::new(waiting, writer, clock.clone(), rules.idempotency_window);
+            let (clock, hub) = (clock.clone(), hub.clone());
+            let lane = Lane::new(waiting, writer, clock, rules.idempotency_window, hub);
             tasks.spawn(lane.run(stop.clone()));
             queue
         });
@@ -120,9 +131,27 @@ impl Lanes {
         let queue = &self.queues[self.lane_of(&first.organization_id)];
         let (reply, answer) = oneshot::channel();
         queue.push(Submission { events, reply })?;
-        // The lane answers everything that it takes, unless it is cut short at the end of a shutdown.
-        let gone = |_| Err(Refused { error: LaneError::Stopping, events: Vec::new() });
-        answer.await.unwrap_or_else(gone)
+        answered(answer).await
+    }
+
+    /// Puts events of one lane in its queue, and waits for room there, in turn with others who wait.
+    /// They may fill half of a queue, so that who cannot wait finds room too. [`Lanes::decided`] tells
+    /// what becomes of the events.
+    pub async fn enqueue(&self, events: Vec<PreparedEvent>) -> Undecided {
+        let count = events.len();
+        let lane = events.first().map_or(0, |first| self.lane_of(&first.organization_id));
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.queues[lane].push_in_turn(Submission { events, reply }).await;
+        Undecided { count, answer: pushed.map(|()| answer) }
+    }
+
+    /// What became of events in a queue: each succeeded or failed by itself.
+    pub async fn decided(&self, undecided: Undecided) -> Vec<Result<Placed, LaneError>> {
+        let result = match undecided.answer {
+            Ok(answer) => answered(answer).await,
+            Err(refused) => Err(refused),
+        };
+        self.isolate(undecided.count, result).await
     }
 
     /// Writes events that do not depend on each other: each succeeds or fails by itself, those of one
@@ -151,7 +180,18 @@ impl Lanes {
         events: Vec<PreparedEvent>,
     ) -> Vec<Result<Placed, LaneError>> {
         let count = events.len();
-        match self.submit(events).await {
+        let result = self.submit(events).await;
+        self.isolate(count, result).await
+    }
+
+    /// The result of each of so many events that were written together. If something about one of them
+    /// was in the way, they are written one by one.
+    async fn isolate(
+        &self,
+        count: usize,
+        result: Result<Vec<Placed>, Refused>,
+    ) -> Vec<Result<Placed, LaneError>> {
+        match result {
             Ok(placed) => placed.into_iter().map(Ok).collect(),
             Err(Refused { error, events }) if count > 1 && error.is_about_content() => {
                 let mut results = Vec::with_capacity(count);
@@ -167,8 +207,8 @@ impl Lanes {
         }
     }
 
-    /// The lane that writes an organization's events.
-    fn lane_of(&self, organization: &OrganizationId) -> usize {
+    /// The number of the lane that writes an organization's events.
+    pub(super) fn lane_of(&self, organization: &OrganizationId) -> usize {
         let mut hasher = DefaultHasher::new();
         organization.hash(&mut hasher);
         // The remainder is smaller than a count of lanes.
@@ -180,4 +220,10 @@ impl Lanes {
         self.stop.cancel();
         self.tasks.wait().await;
     }
+}
+
+/// The lane answers everything that it takes, unless it is cut short at the end of a shutdown.
+async fn answered(answer: Answer) -> Result<Vec<Placed>, Refused> {
+    let gone = |_| Err(Refused { error: LaneError::Stopping, events: Vec::new() });
+    answer.await.unwrap_or_else(gone)
 }

@@ -3,14 +3,17 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::convert;
+use super::{convert, ingest, watch};
 use crate::{
     domain::page::event_cursor,
     proto::v1::{self, audit_logs_server::AuditLogs, batch_create_events_result},
     service::{Services, schemas::schema_cursor},
-    transport::{auth::caller, status::ItemStatuses},
+    transport::{
+        auth::{caller, credential},
+        status::ItemStatuses,
+    },
 };
 
 /// The service, over the rules.
@@ -29,6 +32,9 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// Follows an export.
 type ExportStream = Pin<Box<dyn Stream<Item = Result<v1::GetExportResponse, Status>> + Send>>;
+
+/// Acknowledges events.
+type IngestStream = Pin<Box<dyn Stream<Item = Result<v1::IngestEventsResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AuditLogs for AuditLogsService {
@@ -168,6 +174,27 @@ impl AuditLogs for AuditLogsService {
         let list_metadata = Some(convert::list_metadata(&page, |view| view.export.id.to_string()));
         let exports = page.items.into_iter().map(convert::export).collect();
         Ok(Response::new(v1::ListExportsResponse { exports, list_metadata }))
+    }
+    type IngestEventsStream = IngestStream;
+
+    async fn ingest_events(
+        &self,
+        request: Request<Streaming<v1::IngestEventsRequest>>,
+    ) -> Answer<IngestStream> {
+        let (caller, credential) = (caller(&request)?, credential(&request)?);
+        let messages = ingest::messages(request.into_inner());
+        let acknowledged = self.services.ingest.start(caller, credential, messages)?;
+        Ok(Response::new(Box::pin(ingest::frames(acknowledged))))
+    }
+
+    type WatchEventsStream = watch::EventStream;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<watch::EventStream> {
+        let caller = caller(&request)?;
+        watch::events(&self.services.watches, &caller, request.into_inner()).await
     }
 
     async fn cancel_export(

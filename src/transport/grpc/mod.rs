@@ -3,9 +3,11 @@
 mod api_keys;
 mod audit_logs;
 mod convert;
+mod ingest;
 mod organizations;
 mod transparency_log;
 mod values;
+mod watch;
 
 pub use self::{
     api_keys::ApiKeysService, audit_logs::AuditLogsService, organizations::OrganizationsService,

@@ -9,7 +9,17 @@ async fn every_command_explains_itself() {
     for (command, mentioned) in [
         (
             &[][..],
-            &["serve", "migrate", "keys", "export", "verify", "demo", "bench", "AUDIT_LOGS_"][..],
+            &[
+                "serve",
+                "migrate",
+                "keys",
+                "export",
+                "tail",
+                "verify",
+                "demo",
+                "bench",
+                "AUDIT_LOGS_",
+            ][..],
         ),
         (&["serve"], &["--migrate", "--listen", "127.0.0.1:50051", "AUDIT_LOGS_LISTEN"]),
         (&["migrate"], &["--database-url", "AUDIT_LOGS_DATABASE_URL", "postgres://"]),
@@ -18,6 +28,18 @@ async fn every_command_explains_itself() {
         (&["keys", "list"], &["--environment", "default"]),
         (&["keys", "revoke"], &["<ID>", "--environment"]),
         (&["export"], &["--organization", "--from", "--to", "AUDIT_LOGS_API_KEY", "Example"]),
+        (
+            &["tail"],
+            &[
+                "--organization",
+                "--since",
+                "15m",
+                "--no-follow",
+                "JSON Lines",
+                "Ctrl-C",
+                "Examples",
+            ],
+        ),
         (&["verify"], &["receipt", "export", "database"]),
         (&["verify", "export"], &["--manifest", "--checkpoint", "Exit code", "Example"]),
         (&["verify", "receipt"], &["--public-key", "--json", "Exit code", "Example"]),

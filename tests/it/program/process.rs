@@ -218,6 +218,13 @@ impl Process {
         .await
     }
 
+    /// The most memory that it ever had resident, in bytes (proc(5), VmHWM).
+    pub fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
     /// Sends a signal such as `TERM`.
     pub fn signal(&self, name: &str) {
         let script = format!("kill -{name} {}", self.child.id());

@@ -1,10 +1,15 @@
 //! Calls by path, as the descriptors name them, so that a new RPC is called too.
 
-use audit_logs::proto::DESCRIPTORS;
+use audit_logs::proto::{
+    DESCRIPTORS,
+    v1::{IngestEventsResponse, ingest_acknowledgement},
+};
 use bytes::{Buf, BufMut, Bytes};
+use futures::Stream;
+use prost::Message;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
@@ -47,7 +52,39 @@ pub async fn call(
     let path = PathAndQuery::try_from(format!("/auditlogs.v1.{name}")).unwrap();
     // Reads an answer that is no stream as a stream of one.
     let mut answers = client.server_streaming(request, path, Raw).await?.into_inner();
-    answers.message().await.map(|_| ())
+    match answers.message().await? {
+        Some(answer) if name == "AuditLogs/IngestEvents" => refused_item(answer),
+        _ => Ok(()),
+    }
+}
+
+/// The error of an item as that of the call.
+fn refused_item(frame: Bytes) -> Result<(), Status> {
+    let frame = IngestEventsResponse::decode(frame).unwrap();
+    match frame.acknowledgements.into_iter().next().unwrap().result.unwrap() {
+        ingest_acknowledgement::Result::Created(_) => Ok(()),
+        ingest_acknowledgement::Result::Error(error) => {
+            let details = error.encode_to_vec().into();
+            Err(Status::with_details(error.code.into(), error.message, details))
+        }
+    }
+}
+
+/// Opens a stream both ways.
+pub async fn stream(
+    channel: &Channel,
+    name: &str,
+    authorization: Option<MetadataValue<Ascii>>,
+    messages: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Streaming<Bytes>, Status> {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let mut request = Request::new(messages);
+    if let Some(authorization) = authorization {
+        request.metadata_mut().insert("authorization", authorization);
+    }
+    let path = PathAndQuery::try_from(format!("/auditlogs.v1.{name}")).unwrap();
+    Ok(client.streaming(request, path, Raw).await?.into_inner())
 }
 
 /// Messages as the bytes they are.

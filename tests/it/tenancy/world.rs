@@ -4,11 +4,12 @@ use audit_logs::proto::v1::{
     ApiKeysCreateRequest, ApiKeysListRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest,
     CancelExportRequest, CreateExportRequest, GetAuditLogConfigurationRequest,
     GetCheckpointRequest, GetConsistencyProofRequest, GetEventRequest, GetExportRequest,
-    GetInclusionProofRequest, GetPublicKeyRequest, GetRetentionRequest, ListActionSchemasRequest,
-    ListActionsRequest, ListEventsRequest, ListExportsRequest, OrganizationsCreateRequest,
-    OrganizationsDeleteRequest, OrganizationsGetByExternalIdRequest, OrganizationsGetRequest,
-    OrganizationsListRequest, OrganizationsUpdateRequest, PlaceLegalHoldRequest,
-    ReleaseLegalHoldRequest, UpdateRetentionRequest, get_inclusion_proof_request::Event,
+    GetInclusionProofRequest, GetPublicKeyRequest, GetRetentionRequest, IngestEventsRequest,
+    IngestItem, ListActionSchemasRequest, ListActionsRequest, ListEventsRequest,
+    ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
+    OrganizationsGetByExternalIdRequest, OrganizationsGetRequest, OrganizationsListRequest,
+    OrganizationsUpdateRequest, PlaceLegalHoldRequest, ReleaseLegalHoldRequest,
+    UpdateRetentionRequest, WatchEventsRequest, get_inclusion_proof_request::Event,
 };
 use prost::Message;
 
@@ -124,6 +125,8 @@ impl World {
             requests: vec![create_event("acme", "doc.read")],
             atomic: true,
         };
+        let item = IngestItem { number: 1, request: Some(create_event("acme", "doc.read")) };
+        let ingest = IngestEventsRequest { items: vec![item] };
         let get =
             GetEventRequest { organization_id: organization_id(), event_id: self.event_id.clone() };
         let list = ListEventsRequest {
@@ -131,6 +134,7 @@ impl World {
             ..ListEventsRequest::default()
         };
         let next = ListEventsRequest { after: self.event_cursor.clone(), ..list.clone() };
+        let watch = WatchEventsRequest { organization_id: organization_id(), ..Default::default() };
         let actions =
             ListActionsRequest { after: self.action_cursor.clone(), ..Default::default() };
         let schemas = ListActionSchemasRequest {
@@ -141,9 +145,11 @@ impl World {
         vec![
             named("AuditLogs/CreateEvent", &create_event("acme", "doc.read"), NO_ORGANIZATION),
             named("AuditLogs/BatchCreateEvents", &batch, NO_ORGANIZATION),
+            named("AuditLogs/IngestEvents", &ingest, NO_ORGANIZATION),
             named("AuditLogs/GetEvent", &get, NO_ORGANIZATION),
             named("AuditLogs/ListEvents", &list, NO_ORGANIZATION),
             named("AuditLogs/ListEvents", &next, NO_ORGANIZATION),
+            named("AuditLogs/WatchEvents", &watch, NO_ORGANIZATION),
             Named { rpc: "AuditLogs/CreateActionSchema", message: schema, not_found: None },
             named("AuditLogs/ListActions", &actions, NO_CURSOR),
             named("AuditLogs/ListActionSchemas", &schemas, "ACTION_NOT_FOUND"),

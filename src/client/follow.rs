@@ -1,0 +1,152 @@
+//! Following a log for as long as anybody wants, over connections that break and servers that restart.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use rand::RngExt;
+use tonic::{Code, Status, Streaming};
+
+use super::{Client, explain};
+use crate::proto::v1::{
+    EventRecord, WatchEventsRequest, WatchEventsResponse, watch_events_request::Start,
+    watch_events_response::Content,
+};
+
+/// A stream that says nothing for so long is dead: heartbeats come more often.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Pauses before calling again: the first, doubled each time, at most the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// What a follower has to tell.
+#[derive(Debug)]
+pub enum Told {
+    /// Events, in the order of the log.
+    Events(Vec<EventRecord>),
+    /// Where the log ends.
+    End {
+        /// How many events it has.
+        tree_size: u64,
+    },
+    /// The stream broke off. The next call waits a moment and resumes.
+    Interrupted {
+        /// What happened.
+        why: String,
+        /// How long it waits.
+        pause: Duration,
+    },
+}
+
+/// Follows a log and resumes by itself: no event is missed, none comes twice.
+pub struct Follower {
+    url: String,
+    api_key: String,
+    request: WatchEventsRequest,
+    frames: Option<Streaming<WatchEventsResponse>>,
+    /// Where to resume; unknown until the server has said it.
+    next: Option<u64>,
+    /// How long to wait before the next attempt, and before the one after it.
+    pause: Option<Duration>,
+    next_pause: Duration,
+}
+
+impl Follower {
+    /// Will follow as `request` says, on the server at `url`.
+    pub fn new(url: &str, api_key: &str, request: WatchEventsRequest) -> Self {
+        Self {
+            url: url.to_owned(),
+            api_key: api_key.to_owned(),
+            request,
+            frames: None,
+            next: None,
+            pause: None,
+            next_pause: PAUSES.0,
+        }
+    }
+
+    /// Where it would resume, once the server has said where it starts.
+    pub const fn next_sequence(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// What comes next. An error if the server refuses for good, or cannot be reached at the start.
+    pub async fn next(&mut self) -> Result<Told> {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
+        let frames = match &mut self.frames {
+            Some(frames) => frames,
+            None => match self.call().await {
+                Ok(frames) => self.frames.insert(frames),
+                Err(error) => return self.interrupted(error),
+            },
+        };
+        let failure = match tokio::time::timeout(SILENCE, frames.message()).await {
+            Ok(Ok(Some(frame))) => return Ok(self.took(frame)),
+            Ok(Ok(None)) => Failure::Passing("the server ended the stream".to_owned()),
+            Ok(Err(status)) => Failure::of(&status),
+            Err(_) => {
+                Failure::Passing(format!("the server said nothing for {} s", SILENCE.as_secs()))
+            }
+        };
+        self.interrupted(failure)
+    }
+
+    async fn call(&self) -> std::result::Result<Streaming<WatchEventsResponse>, Failure> {
+        let client = Client::connect(&self.url, &self.api_key).await;
+        let client = client.map_err(|error| Failure::Passing(format!("{error:#}")))?;
+        let mut request = self.request.clone();
+        if let Some(next) = self.next {
+            request.start = Some(Start::FromSequence(next));
+        }
+        let answer = client.audit_logs().watch_events(request).await;
+        Ok(answer.map_err(|status| Failure::of(&status))?.into_inner())
+    }
+
+    fn took(&mut self, frame: WatchEventsResponse) -> Told {
+        self.next = Some(frame.next_sequence);
+        self.next_pause = PAUSES.0;
+        match frame.content {
+            Some(Content::Events(events)) => Told::Events(events.events),
+            Some(Content::Heartbeat(heartbeat)) => Told::End { tree_size: heartbeat.tree_size },
+            // Of a later version.
+            None => Told::Events(Vec::new()),
+        }
+    }
+
+    fn interrupted(&mut self, failure: Failure) -> Result<Told> {
+        self.frames = None;
+        let why = match failure {
+            Failure::Passing(why) if self.next.is_some() => why,
+            Failure::Passing(why) | Failure::Final(why) => return Err(anyhow!(why)),
+        };
+        // Full jitter: many clients of a server that restarts do not come back at once.
+        let pause = self.next_pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+        self.next_pause = (self.next_pause * 2).min(PAUSES.1);
+        self.pause = Some(pause);
+        Ok(Told::Interrupted { why, pause })
+    }
+}
+
+/// Why there is no stream.
+enum Failure {
+    /// Trying again may help.
+    Passing(String),
+    /// It will not.
+    Final(String),
+}
+
+impl Failure {
+    fn of(status: &Status) -> Self {
+        let why = explain(status);
+        match status.code() {
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented => Self::Final(why),
+            _ => Self::Passing(why),
+        }
+    }
+}

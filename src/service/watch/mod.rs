@@ -1,0 +1,119 @@
+//! Watching a log: what was there, and then what comes, without gap and without duplicate.
+//!
+//! The one source of what a watcher is told is its log, read by sequence up to the committed size.
+//! Everything else are hints that there is more: what a lane has just written ([`Hub::committed`]),
+//! what other replicas tell ([`Replicas`]), and a look at the database now and then. Hints may come
+//! late, twice, or never, and nothing is lost. The newest events of a watched log are kept in memory
+//! once for all its watchers.
+
+mod hub;
+mod recent;
+mod replicas;
+mod start;
+mod stream;
+mod watcher;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::{
+    hub::Hub,
+    recent::Recent,
+    replicas::Replicas,
+    start::WatchStart,
+    stream::{WatchContent, WatchEnd, WatchFrame, WatchStream},
+};
+use self::{start::Start, watcher::Watcher};
+use super::{
+    error::Result,
+    organizations::{Organizations, check_id},
+    require,
+};
+use crate::{
+    domain::{
+        api_key::Scope, caller::Caller, clock::Clock, filter::EventFilter, violation::Violations,
+    },
+    store::Store,
+};
+
+/// Frames that may wait for a client beside those that HTTP/2 has taken.
+const WAITING_FRAMES: usize = 1;
+
+/// Lets callers watch logs. Cheap to clone.
+#[derive(Clone)]
+pub struct Watches {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    organizations: Organizations,
+    hub: Hub,
+    patience: Duration,
+}
+
+/// What to watch, as sent.
+#[derive(Debug, Clone, Default)]
+pub struct NewWatch {
+    /// Whose log.
+    pub organization_id: String,
+    /// Where to start.
+    pub start: WatchStart,
+    /// Which events.
+    pub filter: EventFilter,
+}
+
+impl Watches {
+    /// Logs are in `store`; `patience` is how long a client may take nothing while something waits for it.
+    pub const fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        organizations: Organizations,
+        hub: Hub,
+        patience: Duration,
+    ) -> Self {
+        Self { store, clock, organizations, hub, patience }
+    }
+
+    /// The watched logs of this replica.
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Starts to watch a log.
+    pub async fn watch(&self, caller: &Caller, new: NewWatch) -> Result<WatchStream> {
+        require(caller, Scope::EventsRead)?;
+        let mut violations = Violations::default();
+        check_id("organization_id", &new.organization_id, &mut violations);
+        new.filter.check(&mut violations);
+        let start = new.start.check(&mut violations);
+        violations.into_result(())?;
+        let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
+        // A place first and the size then: what is committed in between is told, or read, or both.
+        let (seat, states) = self.hub.join(&tenant.organization, &caller.key_id);
+        let size = self.store.log_size(&tenant).await?;
+        seat.log.grew_to(size);
+        let next = Start { store: &self.store, tenant: &tenant, size }
+            .sequence(start, self.clock.now())
+            .await?;
+        let (frames, received) = mpsc::channel(WAITING_FRAMES);
+        let (tell_end, end) = oneshot::channel();
+        let mut watcher = Watcher {
+            hub: self.hub.clone(),
+            clock: self.clock.clone(),
+            seat,
+            states,
+            tenant,
+            filter: new.filter,
+            next,
+            told: next,
+            frames,
+            patience: self.patience,
+        };
+        tokio::spawn(async move {
+            if let Some(error) = watcher.run().await {
+                // Fails if the client is gone.
+                let _ = tell_end.send(WatchEnd { error, next_sequence: watcher.told });
+            }
+        });
+        Ok(WatchStream::new(received, end))
+    }
+}
