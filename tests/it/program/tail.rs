@@ -109,7 +109,7 @@ async fn filters_and_starts_select(engine: Engine) {
     let server = server_with(engine, 4).await;
     let mut client = server.client().await;
     let mut other: CreateEventRequest = create_event("acme", "doc.edited");
-    other.event.as_mut().unwrap().actor.as_mut().unwrap().id = "someone".to_owned();
+    other.event.as_mut().unwrap().actor.as_mut().unwrap().id = "someone".into();
     client.create_event(Request::new(other)).await.unwrap();
     let place = at(&server.url).await;
     for (options, expected) in [
@@ -133,7 +133,7 @@ async fn each_form_is_what_it_says(engine: Engine) {
     let mut client = server.client().await;
     let mut request = create_event("acme", "doc.read");
     let event = request.event.as_mut().unwrap();
-    event.actor.as_mut().unwrap().name = "Ada \u{202e}".to_owned();
+    event.actor.as_mut().unwrap().name = "Ada \u{202e}".into();
     let (location, occurred_at) = (event.context.clone().unwrap().location, event.occurred_at);
     let target = event.targets[0].clone();
     let created = client.create_event(request).await.unwrap().into_inner();
@@ -185,7 +185,7 @@ async fn what_cannot_work_is_told_at_once() {
         assert_eq!(outcome.stdout, "");
         outcome.expect_refusal()
     };
-    let wrong_key = refused(&["--api-key", &ROOT_KEY.replace("0", "1")]).await;
+    let wrong_key = refused(&["--api-key", &ROOT_KEY.replace('0', "1")]).await;
     assert!(wrong_key.contains("unknown or revoked") && !wrong_key.contains("sk_"), "{wrong_key}");
     let nowhere = refused(&["--server", "http://127.0.0.1:1"]).await;
     assert!(nowhere.contains("cannot connect to http://127.0.0.1:1"), "{nowhere}");

@@ -40,12 +40,16 @@ fn varied(number: u64) -> CreateEventRequest {
     request
 }
 
+/// Narrows a request.
+type Change = fn(&mut WatchEventsRequest);
+/// Whether it then selects event `number`.
+type Matches = fn(u64) -> bool;
+
 async fn every_filter_selects_the_same_in_history_and_live(engine: Engine) {
     const EACH: u64 = 42;
     let server = TestServer::start(engine).await;
     let mut client = prepared(&server).await;
-    type Matches = fn(u64) -> bool;
-    let change: [(fn(&mut WatchEventsRequest), Matches); 6] = [
+    let change: [(Change, Matches); 6] = [
         (|r| r.actions = vec!["doc.edited".into()], |n| n % 2 == 1),
         (|r| r.actor_ids = vec!["user_1".into(), "user_2".into()], |n| n % 3 != 0),
         (|r| r.actor_names = vec!["N3".into()], |n| n % 5 == 3),

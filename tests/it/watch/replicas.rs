@@ -32,7 +32,7 @@ async fn check(writer: &TestServer, watcher: &TestServer) {
         }
     });
     seen.until_next(1 + 3 * EVENTS).await;
-    assert_eq!(seen.sequences(), (0..1 + 3 * EVENTS).collect::<Vec<_>>());
+    assert_eq!(seen.sequences(), (0..=3 * EVENTS).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
