@@ -57,11 +57,20 @@ fn every_key_has_a_variable_that_works() {
         "60",
         "false",
         "3",
+        "9",
+        "false",
+        "4",
+        "8",
+        "false",
         "30",
         "20",
+        "2048",
+        "true",
+        "https://app.example",
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
     let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
+    assert_eq!(variables.len(), values.len());
     let pairs: Vec<_> = variables.iter().map(String::as_str).zip(values).collect();
     let settings = with(&pairs).unwrap();
     assert_eq!(settings.log_format, LogFormat::Json);
@@ -71,6 +80,11 @@ fn every_key_has_a_variable_that_works() {
     assert_eq!(settings.idempotency.window_seconds, 60);
     assert_eq!((settings.exports.retention_days, settings.retention.default_days), (3, 30));
     assert_eq!(settings.retention.sweep_interval_seconds, 20);
+    assert!(settings.streams.slow_reader_seconds == 9 && !settings.streams.listen);
+    assert_eq!((settings.exports.workers, settings.exports.store_patience_seconds), (4, 8));
+    assert!(!settings.exports.presigned_urls && settings.rest.expired_as_error);
+    assert_eq!(settings.rest.max_body_bytes, 2_048);
+    assert_eq!(settings.cors.origins().collect::<Vec<_>>(), ["https://app.example"]);
     assert_eq!(settings.database_url(), "postgres://h/d");
 }
 
