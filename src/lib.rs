@@ -16,6 +16,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod export;
+pub mod forward;
 pub mod merkle;
 pub mod proto;
 pub mod service;

@@ -70,6 +70,10 @@ identifier!(
     ExportId, "audit_log_export_"
 );
 identifier!(
+    /// Id of a log stream.
+    LogStreamId, "als_"
+);
+identifier!(
     /// Id of an API key; not secret.
     ApiKeyId, "api_key_"
 );

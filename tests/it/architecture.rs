@@ -23,9 +23,13 @@ const LAYERS: &[Layer] = &[
     Layer { name: "telemetry", may_use: &["config"] },
     Layer { name: "store", may_use: &["domain", "merkle"] },
     Layer { name: "export", may_use: &["domain"] },
-    Layer { name: "service", may_use: &["domain", "merkle", "store", "export"] },
+    Layer { name: "forward", may_use: &["domain", "tls"] },
+    Layer { name: "service", may_use: &["domain", "merkle", "store", "export", "forward"] },
     // A worker is told of new jobs by the service, and writes what the store holds.
-    Layer { name: "worker", may_use: &["domain", "merkle", "store", "export", "service"] },
+    Layer {
+        name: "worker",
+        may_use: &["domain", "merkle", "store", "export", "forward", "service"],
+    },
     Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
     Layer { name: "verify", may_use: &["domain", "export", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
@@ -38,6 +42,7 @@ const LAYERS: &[Layer] = &[
             "config",
             "domain",
             "export",
+            "forward",
             "service",
             "signing_key",
             "store",
@@ -80,7 +85,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("figment", &["config"]),
     ("indicatif", &["bench", "cli", "demo"]),
     ("jsonschema", &["domain"]),
-    ("object_store", &["export", "service", "transport", "worker"]),
+    ("object_store", &["export", "forward", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),
 ];
 

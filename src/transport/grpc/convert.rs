@@ -265,6 +265,7 @@ pub fn configuration(configuration: &AuditLogConfiguration) -> v1::AuditLogConfi
         state: state.into(),
         erased_events: configuration.retention.erased_events,
         legal_hold: configuration.retention.hold.clone().map(legal_hold),
+        log_stream: None,
     }
 }
 

@@ -1,0 +1,144 @@
+//! Sending events to destinations: what each takes, and how it answers. Knows nothing of the database;
+//! `worker::forward` reads the log, asks for batches and decides what an answer means for a stream.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+mod egress;
+
+pub use self::egress::Egress;
+use crate::domain::{
+    canonical_read::CanonicalEvent, destination::Secrets, log_stream::LogStream,
+    timestamp::Timestamp,
+};
+
+/// An event on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct OutgoingEvent<'a> {
+    /// Position in the log.
+    pub sequence: u64,
+    /// The event, as the log holds it.
+    pub event: CanonicalEvent<'a>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When the service received it.
+    pub created_at: Timestamp,
+}
+
+/// An event in the form of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedEvent {
+    /// Position in the log.
+    pub sequence: u64,
+    /// Id of the event.
+    pub event_id: String,
+    /// When the service received it.
+    pub created_at: Timestamp,
+    /// What is sent of it.
+    pub bytes: Vec<u8>,
+}
+
+/// What a destination takes in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most events.
+    pub events: usize,
+    /// Most bytes before compression, with what stands between and around the events.
+    pub bytes: usize,
+    /// Most bytes of one encoded event.
+    pub event_bytes: usize,
+    /// How many bytes stand around or between events, for each.
+    pub overhead: usize,
+    /// How long to wait for more events before a batch that is not full is sent.
+    pub linger: Duration,
+    /// How old an event may be by its own account, if the destination cares. Older ones must be encoded
+    /// so that it takes them all the same; streams that come near are warned of.
+    pub max_age: Option<Duration>,
+}
+
+/// What a destination said when it took a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Its words, cut to 1 KiB; may be empty.
+    pub text: String,
+    /// The HTTP status, where it speaks HTTP.
+    pub http_status: Option<u16>,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What it means.
+    pub kind: FailureKind,
+    /// What happened, for people: no secrets, at most 1 KiB of the destination's words.
+    pub message: String,
+    /// The HTTP status, where there was an answer.
+    pub http_status: Option<u16>,
+}
+
+/// What a failure means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It may pass: the network, a timeout, 408, 429, 5xx. The stream becomes ERROR and tries again.
+    Temporary {
+        /// How long the destination wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The credentials or the configuration are refused (401, 403, 404). The stream becomes INVALID.
+    Invalid,
+    /// The request is too large (413): the batch is split; a single event is a dead letter.
+    TooLarge,
+    /// The destination can never take some events: those with these places in the batch, or, if it does
+    /// not tell, an empty list: then the batch is split to find them. The others were not taken either.
+    Refused(Vec<usize>),
+    /// The destination took some events, refused others, does not tell which, and must not get them
+    /// again (OTLP's partial success): all become dead letters with the message.
+    PartlyTaken,
+}
+
+impl Failure {
+    /// A failure without an answer that may pass.
+    pub fn temporary(message: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Temporary { retry_after: None },
+            message: message.into(),
+            http_status: None,
+        }
+    }
+
+    /// A failure that only another configuration mends.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Invalid, message: message.into(), http_status: None }
+    }
+}
+
+/// Something that takes events. One per stream and replica; [`Sink::send`] is called for one batch at a
+/// time, while [`Sink::encode`] prepares the next.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// What it takes.
+    fn limits(&self) -> BatchLimits;
+
+    /// Appends what is sent of an event to `out`. An error is why the destination can never take it.
+    fn encode(
+        &self,
+        event: &OutgoingEvent<'_>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String>;
+
+    /// Sends a batch, at least one event, within the limits. Ends by itself within a minute. When it
+    /// returns `Ok` the destination has taken all of it.
+    async fn send(&self, batch: &[EncodedEvent], now: Timestamp) -> Result<Answer, Failure>;
+}
+
+/// Makes what sends the events of a stream. An error is why its configuration cannot be used.
+pub fn open(
+    stream: &LogStream,
+    secrets: &Secrets,
+    egress: &Egress,
+) -> Result<Arc<dyn Sink>, String> {
+    let _ = (secrets, egress);
+    Err(format!("{} is not built yet", stream.destination.kind()))
+}
