@@ -217,6 +217,7 @@ impl Organizations {
             retention_days: organization.retention_days.unwrap_or(default),
             active: has_actions || !self.rules.require_schema,
             retention: self.store.retention_state(&tenant).await?,
+            log_stream: self.store.first_log_stream(&tenant).await?,
         })
     }
 }
