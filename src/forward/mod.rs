@@ -8,6 +8,7 @@ use async_trait::async_trait;
 mod egress;
 pub mod http;
 pub mod payload;
+pub mod vault;
 
 pub use self::egress::Egress;
 use crate::domain::{
