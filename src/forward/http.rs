@@ -248,6 +248,12 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
+/// [`gzip`] on a thread of its own, so that no other task waits for it.
+pub async fn gzip_aside(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let packed = tokio::task::spawn_blocking(move || gzip(&bytes)).await;
+    packed.map_err(|error| Failure::temporary(format!("cannot be compressed: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;

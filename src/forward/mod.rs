@@ -5,13 +5,18 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+mod destinations;
 mod egress;
 pub mod http;
+pub mod payload;
 pub mod vault;
 
+use self::destinations::{AzureSentinelSink, DatadogSink, GenericHttpsSink, SplunkSink};
 pub use self::egress::Egress;
 use crate::domain::{
-    canonical_read::CanonicalEvent, destination::Secrets, log_stream::LogStream,
+    canonical_read::CanonicalEvent,
+    destination::{Destination, Secrets},
+    log_stream::LogStream,
     timestamp::Timestamp,
 };
 
@@ -141,6 +146,56 @@ pub fn open(
     secrets: &Secrets,
     egress: &Egress,
 ) -> Result<Arc<dyn Sink>, String> {
-    let _ = (secrets, egress);
-    Err(format!("{} is not built yet", stream.destination.kind()))
+    Ok(match &stream.destination {
+        Destination::Datadog(config) => {
+            Arc::new(DatadogSink::new(stream, config, secrets, egress)?)
+        }
+        Destination::Splunk(config) => Arc::new(SplunkSink::new(stream, config, secrets, egress)?),
+        Destination::AzureSentinel(config) => {
+            Arc::new(AzureSentinelSink::new(stream, config, secrets, egress)?)
+        }
+        Destination::GenericHttps(config) => {
+            Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
+        }
+        other => return Err(format!("{} is not built yet", other.kind())),
+    })
+}
+
+/// What tests of destinations are configured with.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+    use crate::domain::{
+        destination::Datadog,
+        ids::{EnvironmentId, LogStreamId, OrganizationId},
+        log_stream::{LogStreamState, PayloadForm, StreamProgress},
+    };
+
+    /// A stream; its destination does not matter.
+    pub fn stream() -> LogStream {
+        LogStream {
+            id: LogStreamId::from_stored("log_stream_1"),
+            environment_id: EnvironmentId::from_stored("env_1"),
+            organization_id: OrganizationId::from_stored("org_1"),
+            name: String::new(),
+            destination: Destination::Datadog(Datadog::default()),
+            ca_certificates_pem: String::new(),
+            payload: PayloadForm::WorkOs,
+            state: LogStreamState::Active,
+            progress: StreamProgress::default(),
+            generation: 1,
+            revision: 1,
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+        }
+    }
+
+    /// Secrets by their names.
+    pub fn secrets(pairs: &[(&str, &str)]) -> Secrets {
+        let mut secrets = Secrets::default();
+        for (name, value) in pairs {
+            secrets.set(*name, *value);
+        }
+        secrets
+    }
 }
