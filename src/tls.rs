@@ -1,7 +1,50 @@
-//! One TLS provider for every client in the process.
+//! One TLS provider for every client in the process, and the authorities that clients trust.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 /// Makes ring the provider of this process, unless one was installed already. HTTP clients panic
 /// without one.
 pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What a TLS client needs to reach servers that an authority of this host, or one of those in
+/// `ca_certificates_pem`, has certified. The host's authorities are read once and shared. An error says
+/// what is wrong with the PEM.
+pub fn client_config(ca_certificates_pem: &str) -> Result<ClientConfig, String> {
+    let roots = if ca_certificates_pem.trim().is_empty() {
+        host_roots().clone()
+    } else {
+        let mut roots = RootCertStore::clone(host_roots());
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(ca_certificates_pem.as_bytes()) {
+            let certificate =
+                certificate.map_err(|error| format!("ca_certificates_pem: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("ca_certificates_pem: {error}"))?;
+        }
+        if roots.len() == before {
+            return Err("ca_certificates_pem: no certificate in it".to_owned());
+        }
+        Arc::new(roots)
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.map_err(|error| error.to_string())?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The authorities that this host trusts; what it has and cannot be read is left out.
+fn host_roots() -> &'static Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    })
 }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 mod egress;
+pub mod http;
 pub mod vault;
 
 pub use self::egress::Egress;
