@@ -13,6 +13,11 @@ pub struct JsonText<'a> {
 }
 
 impl<'a> JsonText<'a> {
+    /// The string as it stands, with its quotes.
+    pub const fn quoted(self) -> &'a [u8] {
+        self.quoted
+    }
+
     /// The text between the quotes if it says what it means, without escapes. Then it has no quote,
     /// no backslash and no control character.
     pub fn plain(self) -> Option<&'a [u8]> {

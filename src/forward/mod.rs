@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 mod egress;
 pub mod http;
+pub mod payload;
 pub mod vault;
 
 pub use self::egress::Egress;
