@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+mod destinations;
 mod egress;
 pub mod http;
 pub mod payload;
@@ -12,7 +13,9 @@ pub mod vault;
 
 pub use self::egress::Egress;
 use crate::domain::{
-    canonical_read::CanonicalEvent, destination::Secrets, log_stream::LogStream,
+    canonical_read::CanonicalEvent,
+    destination::{Destination, Secrets},
+    log_stream::LogStream,
     timestamp::Timestamp,
 };
 
@@ -142,6 +145,11 @@ pub fn open(
     secrets: &Secrets,
     egress: &Egress,
 ) -> Result<Arc<dyn Sink>, String> {
-    let _ = (secrets, egress);
-    Err(format!("{} is not built yet", stream.destination.kind()))
+    let _ = secrets;
+    Ok(match &stream.destination {
+        Destination::Syslog(config) => {
+            Arc::new(destinations::syslog::Syslog::new(config, stream, egress)?)
+        }
+        other => return Err(format!("{} is not built yet", other.kind())),
+    })
 }

@@ -1,0 +1,3 @@
+//! Where events can be sent: a file for each kind of destination.
+
+pub(super) mod syslog;
