@@ -11,7 +11,9 @@ pub mod http;
 pub mod payload;
 pub mod vault;
 
-use self::destinations::{AzureSentinelSink, DatadogSink, GenericHttpsSink, SplunkSink};
+use self::destinations::{
+    AzureSentinelSink, DatadogSink, GenericHttpsSink, SplunkSink, SyslogSink,
+};
 pub use self::egress::Egress;
 use crate::domain::{
     canonical_read::CanonicalEvent,
@@ -157,6 +159,7 @@ pub fn open(
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
         }
+        Destination::Syslog(config) => Arc::new(SyslogSink::new(config, stream, egress)?),
         other => return Err(format!("{} is not built yet", other.kind())),
     })
 }

@@ -4,6 +4,7 @@ mod azure_sentinel;
 mod datadog;
 mod generic_https;
 mod splunk;
+mod syslog;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use reqwest::{
 
 pub use self::{
     azure_sentinel::AzureSentinelSink, datadog::DatadogSink, generic_https::GenericHttpsSink,
-    splunk::SplunkSink,
+    splunk::SplunkSink, syslog::Syslog as SyslogSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{
