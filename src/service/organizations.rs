@@ -118,7 +118,9 @@ impl Organizations {
             return Ok(());
         }
         let begun = self.known.begin();
-        let new = self.new_organization(organization.clone(), organization.to_string());
+        let name =
+            if organization.is_system() { "System log".into() } else { organization.to_string() };
+        let new = self.new_organization(organization.clone(), name);
         if self.store.insert_organization(environment, &new).await? != Registration::Done
             && self.store.get_organization(environment, organization).await?.is_none()
         {

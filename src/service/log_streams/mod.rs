@@ -37,7 +37,7 @@ use crate::{
         limits,
         log_stream::{LogStream, LogStreamState},
         page::{Page, PageDraft},
-        violation::Violations,
+        violation::{Reason, Violation, Violations},
     },
     store::{Store, StoredLogStream},
 };
@@ -184,8 +184,17 @@ impl LogStreams {
     }
 
     /// Moves the cursor of a log stream.
-    pub async fn replay(&self, caller: &Caller, id: &str, from: WatchStart) -> Result<LogStream> {
+    pub async fn replay(
+        &self,
+        caller: &Caller,
+        id: &str,
+        from: Option<WatchStart>,
+    ) -> Result<LogStream> {
         let stream = self.find(caller, id).await?.stream;
+        let from = from.ok_or_else(|| {
+            let why = "from_sequence or from_time is required";
+            vec![Violation::new("from_sequence", Reason::Required, why)]
+        })?;
         let next = self.starting(&tenant(&stream), from).await?;
         if !self.store.replay_log_stream(&stream.key(), next).await? {
             return Err(not_found(Kind::LogStream, "log_stream_id", id));

@@ -7,9 +7,8 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, log_streams};
 use crate::{
-    domain::violation::{Reason, Violation},
     proto::v1::{self, log_streams_server::LogStreams},
-    service::{self, error::Error},
+    service,
     transport::auth::{caller, credential},
 };
 
@@ -121,10 +120,7 @@ impl LogStreams for LogStreamsService {
     ) -> Answer<v1::LogStreamsReplayResponse> {
         let caller = caller(&request)?;
         let v1::LogStreamsReplayRequest { log_stream_id, start } = request.into_inner();
-        let from = log_streams::replay_start(start).ok_or_else(|| {
-            let why = "from_sequence or from_time is required";
-            Error::from(vec![Violation::new("from_sequence", Reason::Required, why)])
-        })?;
+        let from = log_streams::replay_start(start);
         let replayed = self.streams.replay(&caller, &log_stream_id, from).await?;
         let log_stream = Some(log_streams::log_stream(replayed));
         Ok(Response::new(v1::LogStreamsReplayResponse { log_stream }))

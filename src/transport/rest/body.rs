@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
-    extract::{FromRequest, OptionalFromRequest, Request},
+    extract::{FromRequest, Request},
     http::header,
 };
 use futures::StreamExt;
@@ -82,33 +82,16 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        received(request, decode).await.map(Self)
+        let rules = request.extensions().get::<BodyRules>().cloned();
+        let rules = rules.ok_or_else(|| Error::Internal("no rules for bodies".to_owned()))?;
+        let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+        // Who waits for leave to send is told before.
+        if announced > rules.limit && request.headers().contains_key(header::EXPECT) {
+            return Err(Refusal::TooLarge(rules.limit));
+        }
+        let (bytes, _room) = rules.read(request.into_body()).await?;
+        decode(&bytes).map(Self)
     }
-}
-
-/// A body that is empty is none.
-impl<S: Sync, T: DeserializeOwned> OptionalFromRequest<S> for Sent<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, _: &S) -> Result<Option<Self>, Refusal> {
-        let some = |bytes: &[u8]| if bytes.is_empty() { Ok(None) } else { decode(bytes).map(Some) };
-        Ok(received(request, some).await?.map(Self))
-    }
-}
-
-async fn received<T>(
-    request: Request,
-    decode: impl FnOnce(&[u8]) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    let rules = request.extensions().get::<BodyRules>().cloned();
-    let rules = rules.ok_or_else(|| Error::Internal("no rules for bodies".to_owned()))?;
-    let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
-    // Who waits for leave to send is told before.
-    if announced > rules.limit && request.headers().contains_key(header::EXPECT) {
-        return Err(Refusal::TooLarge(rules.limit));
-    }
-    let (bytes, _room) = rules.read(request.into_body()).await?;
-    decode(&bytes)
 }
 
 /// Decodes a body: what is no JSON object is refused as a whole, a member of the wrong type by its

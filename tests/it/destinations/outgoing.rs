@@ -39,6 +39,7 @@ pub fn sink(
         payload: PayloadForm::WorkOs,
         state: LogStreamState::Active,
         progress: StreamProgress::default(),
+        revision: 0,
         generation: 1,
         created_at: now,
         updated_at: now,

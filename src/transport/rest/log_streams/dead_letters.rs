@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Which dead letters are sent again.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct Redrive {
     /// Only those of these sequences; absent or empty means all.
     #[serde(default)]
@@ -113,9 +113,8 @@ pub(in crate::transport::rest) async fn redrive_dead_letters(
     State(services): State<Services>,
     Extension(caller): KnownCaller,
     Segments(id): Segments<String>,
-    sent: Option<Sent<Redrive>>,
+    Sent(sent): Sent<Redrive>,
 ) -> Result<JsonBody<Redriven>, Refusal> {
-    let sequences = sent.map(|Sent(sent)| sent.sequences).unwrap_or_default();
-    let count = services.log_streams.redrive(&caller, &id, &sequences).await?;
+    let count = services.log_streams.redrive(&caller, &id, &sent.sequences).await?;
     Ok(JsonBody(Redriven { count }))
 }

@@ -1,5 +1,6 @@
 //! Log streams. Beyond WorkOS, which manages them in its dashboard.
 
+pub mod actions;
 pub mod bodies;
 pub mod dead_letters;
 
@@ -9,12 +10,13 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use self::{
-    bodies::{LogStreamBody, LogStreamStatus, TestBody},
+    actions::act,
+    bodies::{LogStreamBody, LogStreamStatus},
     dead_letters::{list_dead_letters, redrive_dead_letters},
 };
 use super::{
@@ -33,7 +35,7 @@ use crate::{
     },
     service::{
         Services,
-        error::{Error, Kind},
+        error::Error,
         log_streams::{LogStreamChanges, NewLogStream},
         watch::WatchStart,
     },
@@ -46,11 +48,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/log_streams", get(list_log_streams).post(create_log_stream))
         .route(
             "/v1/log_streams/{id}",
-            get(get_log_stream)
-                .put(update_log_stream)
-                .delete(delete_log_stream)
-                // `{id}:test`, `{id}:pause`, `{id}:resume` and `{id}:replay`.
-                .post(act_on_log_stream),
+            get(get_log_stream).put(update_log_stream).delete(delete_log_stream).post(act),
         )
         .route("/v1/log_streams/{id}/status", get(get_log_stream_status))
         .route("/v1/log_streams/{id}/dead_letters", get(list_dead_letters))
@@ -112,28 +110,6 @@ pub struct UpdateLogStream {
     /// `workos` or `ocsf`.
     #[serde(default, deserialize_with = "lenient::text")]
     payload: String,
-}
-
-/// What an action on a log stream needs; only a replay needs something.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct ActOnLogStream {
-    /// `replay`: the sequence from which on it delivers.
-    #[serde(default, deserialize_with = "lenient::present_integer")]
-    from_sequence: Option<i64>,
-    /// `replay`: when the event was received from which on it delivers.
-    #[serde(default, deserialize_with = "lenient::time")]
-    #[schema(value_type = String, format = DateTime)]
-    from_time: TimeDraft,
-}
-
-/// What the destination answered to the synthetic event of `{id}:test`; the log stream for the others.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Acted {
-    /// After `pause`, `resume` and `replay`.
-    LogStream(Box<LogStreamBody>),
-    /// After `test`.
-    Test(TestBody),
 }
 
 /// Where to begin; `None` if that is not said.
@@ -291,50 +267,6 @@ async fn delete_log_stream(
 ) -> Result<StatusCode, Refusal> {
     services.log_streams.delete(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Tests (`{id}:test`), pauses (`{id}:pause`), resumes (`{id}:resume`) or replays (`{id}:replay`) a log
-/// stream.
-#[utoipa::path(
-    post,
-    path = "/v1/log_streams/{id}",
-    tag = "Log Streams",
-    params(("id" = String, Path, description = "Id of the log stream, a colon, and `test`, `pause`, `resume` or `replay`")),
-    request_body = ActOnLogStream,
-    responses(
-        (status = 200, body = Acted),
-        (status = 404, body = ErrorBody, description = "Unknown log stream or action"),
-        (status = 422, body = ErrorBody, description = "A field is missing or malformed"),
-    ),
-)]
-async fn act_on_log_stream(
-    State(services): State<Services>,
-    Extension(caller): KnownCaller,
-    Segments(name): Segments<String>,
-    sent: Option<Sent<ActOnLogStream>>,
-) -> Result<JsonBody<Acted>, Refusal> {
-    let streams = &services.log_streams;
-    let sent = sent.map(|Sent(sent)| sent).unwrap_or_default();
-    let (id, action) = name.rsplit_once(':').unwrap_or((&name, ""));
-    let stream = match action {
-        "test" => {
-            return Ok(JsonBody(Acted::Test(streams.test(&caller, id).await?.into())));
-        }
-        "pause" => streams.pause(&caller, id).await?,
-        "resume" => streams.resume(&caller, id).await?,
-        "replay" => {
-            let from = start(sent.from_sequence, sent.from_time)?.ok_or_else(|| {
-                let why = "from_sequence or from_time is required";
-                Error::from(vec![Violation::new("from_sequence", Reason::Required, why)])
-            })?;
-            streams.replay(&caller, id, from).await?
-        }
-        _ => {
-            let field = "log_stream_id".into();
-            return Err(Error::NotFound { kind: Kind::LogStream, field, id: name }.into());
-        }
-    };
-    Ok(JsonBody(Acted::LogStream(Box::new(stream.into()))))
 }
 
 /// Returns how a log stream is doing.
