@@ -163,6 +163,7 @@ fn judged(answer: HttpAnswer) -> Result<Answer, Failure> {
             FailureKind::Invalid
         }
         (400, "ContentLengthLimitExceeded") => FailureKind::TooLarge,
+        (200..=299, _) if !answer.is_object_without("error") => return Err(answer.temporary()),
         _ => return answer.into_result(),
     };
     Err(answer.failure(kind))

@@ -112,6 +112,9 @@ fn judged(answer: HttpAnswer) -> Result<Answer, Failure> {
     if answer.status == 400 && answer.body.to_ascii_lowercase().contains("api key") {
         return Err(answer.failure(FailureKind::Invalid));
     }
+    if (200..300).contains(&answer.status) && !answer.is_object_without("errors") {
+        return Err(answer.temporary());
+    }
     answer.into_result()
 }
 

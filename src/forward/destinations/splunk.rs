@@ -36,7 +36,7 @@ const LIMITS: BatchLimits = BatchLimits {
     linger: LINGER,
     max_age: None,
 };
-/// How long a call waits for events to be indexed.
+/// How long a call waits for events to be indexed, if a request may take as long.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(20);
 /// How long the next calls go on asking before the events are sent again.
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(5);
@@ -58,6 +58,7 @@ pub struct SplunkSink {
 /// Asks whether events are indexed.
 struct Acknowledgements {
     url: Url,
+    within: Duration,
     /// What was sent and is not known to be indexed.
     pending: Mutex<Option<Pending>>,
 }
@@ -99,7 +100,8 @@ impl SplunkSink {
             let mut url = url.clone();
             url.set_path("/services/collector/ack");
             url.set_query(Some(&format!("channel={channel}")));
-            Some(Acknowledgements { url, pending: Mutex::default() })
+            let within = egress.request_timeout().min(ACKNOWLEDGED_WITHIN);
+            Some(Acknowledgements { url, within, pending: Mutex::default() })
         } else {
             None
         };
@@ -153,22 +155,22 @@ impl SplunkSink {
             *pending = Some(Pending { digest, id, since: Instant::now() });
             id
         };
-        let answer = self.wait(&acknowledgements.url, id).await?;
+        let answer = self.wait(acknowledgements, id).await?;
         *pending = None;
         Ok(answer)
     }
 
     /// Asks again and again whether the events are indexed.
-    async fn wait(&self, url: &Url, id: u64) -> Result<Answer, Failure> {
+    async fn wait(&self, asked: &Acknowledgements, id: u64) -> Result<Answer, Failure> {
         let begun = Instant::now();
         let mut pause = FIRST_POLL;
         loop {
             let body = format!("{{\"acks\":[{id}]}}");
-            let answer = self.sender.post(url, self.headers.clone(), body).await?;
+            let answer = self.sender.post(&asked.url, self.headers.clone(), body).await?;
             if is_acknowledged(&answer, id)? {
                 return Ok(answer.accepted());
             }
-            if begun.elapsed() + pause > ACKNOWLEDGED_WITHIN {
+            if begun.elapsed() + pause > asked.within {
                 return Err(Failure::temporary("taken, but not indexed yet"));
             }
             tokio::time::sleep(pause).await;
