@@ -22,6 +22,7 @@ mod idempotency;
 mod ingest;
 mod lanes;
 mod listing;
+mod log_streams;
 mod object_store;
 mod operations;
 mod organizations;

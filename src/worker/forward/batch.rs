@@ -23,7 +23,15 @@ pub(super) struct Batch {
     pub(super) is_full: bool,
 }
 
+/// Bytes up to which a batch is small: so many of every stream can be in memory at once.
+const SMALL: usize = 64 * 1_024;
+
 impl Batch {
+    /// Whether it takes little memory.
+    pub(super) fn is_small(&self) -> bool {
+        self.events.iter().map(|event| event.bytes.len()).sum::<usize>() <= SMALL
+    }
+
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.impossible.is_empty()

@@ -1,6 +1,6 @@
 //! Forwarding one log: read, send, note, and after a failure wait and try again, until told to stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use rand::rng;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long to wait after the database failed.
 const REST: Duration = Duration::from_secs(1);
+/// How long a destination may keep a turn with a small batch: one that hangs must not keep others waiting.
+const SLOW: Duration = Duration::from_secs(2);
 /// Dead letters that are sent again before the stream goes on.
 const REDRIVEN_AT_ONCE: u64 = 100;
 
@@ -147,15 +149,15 @@ impl Runner {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
-            let (turn, batch) = match prepared.take() {
-                Some(ready) => ready,
+            let (mut turn, batch) = match prepared.take() {
+                Some((turn, batch)) => (Some(turn), batch),
                 None => {
                     let waited = self.wait_for_events(follower, sink.limits());
                     if self.stop.clone().run_until_cancelled(waited).await.is_none() {
                         return Ok(());
                     }
                     let turn = self.turns.take(self.failures > 0).await;
-                    (turn, self.read(follower, sink, self.learned.next).await?)
+                    (Some(turn), self.read(follower, sink, self.learned.next).await?)
                 }
             };
             if batch.is_empty() {
@@ -163,7 +165,7 @@ impl Runner {
                 self.learned.next = batch.next;
                 continue;
             }
-            let (next, is_full) = (batch.next, batch.is_full);
+            let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
             let limits = self.limits(sink);
             let now = self.forwarder.clock.now();
             let following = async {
@@ -173,7 +175,18 @@ impl Runner {
                     None
                 }
             };
-            let (sent, following) = tokio::join!(self.send(sink, batch), following);
+            let (sent, following) = {
+                let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
+                tokio::select! {
+                    done = &mut work => done,
+                    () = tokio::time::sleep(SLOW) => {
+                        if is_small {
+                            turn = None;
+                        }
+                        work.await
+                    }
+                }
+            };
             self.tell_of_success().await;
             sent?;
             drop(turn);

@@ -84,7 +84,8 @@ impl TestServer {
         (Self::start_at(engine, |_| {}, clock.clone()).await, clock)
     }
 
-    async fn start_at(
+    /// The same with changed settings and another clock.
+    pub async fn start_at(
         engine: Engine,
         change: impl FnOnce(&mut Settings),
         clock: Arc<dyn Clock>,
