@@ -16,6 +16,7 @@ mod contract;
 mod durability;
 mod events;
 mod export_jobs;
+mod export_reading;
 mod exports;
 mod idempotency;
 mod ingest;
