@@ -183,6 +183,7 @@ impl Exports {
                 error: None,
                 download_secret: random.random::<[u8; 32]>().to_vec(),
                 attempt: 0,
+                failures: 0,
                 remains: None,
                 created_at: now,
                 updated_at: now,
@@ -322,7 +323,7 @@ impl Exports {
         let file = self.links.files.open(&export, part, range).await.map_err(Error::Files)?;
         if part == Part::File && file.meta.size != export.progress.bytes_written {
             // Nobody waits until a local file is on the disk; after a power failure it may not be.
-            self.store.fail_damaged_export(&export.id, DAMAGED, self.clock.now()).await?;
+            self.store.fail_damaged_export(&export, DAMAGED, self.clock.now()).await?;
             return Err(not_found(Kind::Export, "export_id", id));
         }
         Ok((export, file))

@@ -3,12 +3,14 @@
 use std::{io::Read, sync::Arc, time::Duration};
 
 use audit_logs::{
+    app::open_files,
     client::AuditLogs,
-    domain::clock::SystemClock,
+    domain::clock::{Clock, ManualClock, SystemClock},
     proto::v1::{
         BatchCreateEventsRequest, CancelExportRequest, CreateExportRequest, Export,
         ExportCompression, ExportFormat, ExportState, GetExportRequest,
     },
+    worker::housekeeping::Housekeeper,
 };
 use futures::StreamExt;
 use reqwest::{StatusCode, header};
@@ -217,10 +219,23 @@ async fn a_job_that_ends_its_workers_is_given_up(engine: Engine) {
     follow(&mut client, &id).await;
     hold(&server).await;
     // Five workers took it, and none came to an end.
-    server.execute("UPDATE exports SET attempts = 5, lease_until = 1").await;
+    server.execute("UPDATE exports SET silent_ends = 5, lease_until = 1").await;
     let last = follow(&mut client, &id).await.pop().unwrap();
     assert_eq!(last.state(), ExportState::Error);
     assert_eq!(last.error, "given up: its workers ended 5 times");
+
+    // One that failed before: its reason is not lost, nor told anew by a worker that ends.
+    let directory = server.settings.data_dir.join("exports");
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::write(&directory, "in the way").unwrap();
+    let id = start(&mut client, export_of("acme")).await.id;
+    let failed = "SELECT failures FROM exports WHERE last_failure IS NOT NULL";
+    until("it fails", async || (server.query_integers(failed).await == [1]).then_some(())).await;
+    let five = "UPDATE exports SET silent_ends = 5, lease_until = 1 WHERE state = 'pending'";
+    server.execute(five).await;
+    let last = follow(&mut client, &id).await.pop().unwrap();
+    let why = "given up: its workers ended 5 times; before, the export store failed";
+    assert_eq!(last.error, why);
 }
 
 async fn the_estimate_is_honest(engine: Engine) {
@@ -259,4 +274,14 @@ async fn a_file_that_was_cut_off_is_not_handed_out(engine: Engine) {
     let after = look(&mut client, &id).await;
     assert_eq!(after.state(), ExportState::Error);
     assert!(after.error.contains("damaged"), "{}", after.error);
+    // What is left of it is taken away.
+    let housekeeper = Housekeeper {
+        store: server.store().await,
+        clock: Arc::new(ManualClock::new(SystemClock.now().plus_seconds(61))),
+        files: open_files(&server.settings).unwrap(),
+        export_retention: 86_400,
+        idempotency_window: 86_400,
+    };
+    housekeeper.round().await;
+    assert!(!file.parent().unwrap().exists());
 }

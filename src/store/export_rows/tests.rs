@@ -27,6 +27,7 @@ fn export() -> Export {
         error: None,
         download_secret: Vec::new(),
         attempt: 1,
+        failures: 0,
         remains: None,
         created_at: now,
         updated_at: now,
@@ -47,7 +48,7 @@ async fn sqlite_reads_pieces_in_the_order_of_an_index() {
         (ExportOrder::Sequence, "sqlite_autoindex_events_1"),
     ] {
         for after in [None, Some((2_000_000, 4_000))] {
-            let statement = statement(Engine::Sqlite, &export(), order, after);
+            let statement = statement(store.engine(), &export(), order, after);
             let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
             let mut prepared = connection.prepare(&sql).unwrap();
             let steps = prepared
