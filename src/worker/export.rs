@@ -17,7 +17,7 @@ use crate::{
     export::{
         csv::Unreadable,
         files::{Attempts, ExportFiles},
-        manifest::Manifest,
+        manifest::{self, Manifest},
         upload::Upload,
     },
     service::{
@@ -68,6 +68,8 @@ pub(super) enum Failure {
     Files(#[from] std::io::Error),
     #[error(transparent)]
     Encoding(#[from] Unreadable),
+    #[error("the manifest cannot be signed: {0}")]
+    Signature(String),
     #[error("the encoder ended")]
     EncoderEnded,
     #[error("the checkpoint cannot be signed: {0}")]
@@ -85,6 +87,7 @@ impl Failure {
             Self::Store(_) => "the database failed".to_owned(),
             Self::Files(_) => "the export store failed".to_owned(),
             Self::Checkpoint(_) => "the checkpoint cannot be signed".to_owned(),
+            Self::Signature(_) => "the manifest cannot be signed".to_owned(),
             Self::Encoding(_) | Self::EncoderEnded | Self::LeaseLost | Self::Shutdown => {
                 self.to_string()
             }
@@ -256,8 +259,7 @@ impl ExportWorker {
         let upload = upload.insert(self.files.create(export).await?);
         let (progress, written) = attempt.write(upload).await?;
         let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
-        let manifest = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
-        self.files.put_manifest(export, manifest).await?;
+        self.files.put_manifest(export, self.signed(export, &manifest)?).await?;
         Ok(progress)
     }
 
@@ -306,6 +308,18 @@ impl ExportWorker {
             }
             tokio::time::sleep(HEARTBEAT).await;
         }
+    }
+
+    /// The manifest with its signature.
+    fn signed(&self, export: &Export, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+        let organization = &export.organization_id;
+        let manifest = serde_json::to_value(manifest).map_err(std::io::Error::from)?;
+        let text = manifest::signed_text(&self.signer.origin(organization), &manifest);
+        let text = text.ok_or_else(|| Failure::Signature("no object".to_owned()))?;
+        let note = self.signer.sign_text(organization, &text);
+        let note = note.map_err(|error| Failure::Signature(error.to_string()))?;
+        let signed = manifest::with_signature(manifest, note);
+        Ok(serde_json::to_vec_pretty(&signed).map_err(std::io::Error::from)?)
     }
 
     /// The signed checkpoint of the tree that the export is taken from.
