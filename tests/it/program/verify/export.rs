@@ -254,7 +254,12 @@ async fn a_manifest_that_was_altered_is_found() {
     let outcome = verify(&program, &["all", "--manifest", "other.manifest.json"]).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.contains("of the organization acme"), "{outcome:?}");
-    // A checkpoint that somebody else signed, of a tree that fits.
+}
+
+/// A checkpoint that somebody else signed, of a tree that fits.
+#[tokio::test]
+async fn a_strangers_checkpoint_is_not_believed() {
+    let program = exports(Engine::Sqlite).await;
     let stranger = SigningKey::from_seed([7; 32]);
     let mut altered = manifest(&program, "all");
     let note = altered["checkpoint"].as_str().unwrap();
