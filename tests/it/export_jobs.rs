@@ -7,8 +7,9 @@ use audit_logs::{
     client::AuditLogs,
     domain::clock::{Clock, ManualClock, SystemClock},
     proto::v1::{
-        BatchCreateEventsRequest, CancelExportRequest, CreateExportRequest, Export,
-        ExportCompression, ExportFormat, ExportState, GetExportRequest,
+        ApiKeysCreateRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest, CancelExportRequest,
+        CreateExportRequest, Export, ExportCompression, ExportFormat, ExportState,
+        GetExportRequest,
     },
     worker::housekeeping::Housekeeper,
 };
@@ -26,6 +27,7 @@ on_every_engine!(
     an_unknown_compression_is_refused,
     a_cancelled_export_ends_and_leaves_nothing,
     what_has_ended_is_not_cancelled,
+    a_revoked_key_ends_the_stream,
     organizations_take_turns,
     a_job_that_ends_its_workers_is_given_up,
     the_estimate_is_honest,
@@ -173,6 +175,38 @@ async fn a_cancelled_export_ends_and_leaves_nothing(engine: Engine) {
     let unknown = CancelExportRequest { export_id: "audit_log_export_0".into() };
     let refused = Refusal::of(&client.cancel_export(unknown).await.unwrap_err());
     assert_eq!((refused.code, refused.reason.as_str()), (Code::NotFound, "EXPORT_NOT_FOUND"));
+}
+
+/// Who must not have the file gets no link from a stream that was opened before.
+async fn a_revoked_key_ends_the_stream(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut client = server.client().await;
+    fill(&mut client, "acme", 3).await;
+    let id = start(&mut client, export_of("acme")).await.id;
+    follow(&mut client, &id).await;
+    hold(&server).await;
+    let mut keys = server.keys().await;
+    let request = ApiKeysCreateRequest {
+        name: "leaked".to_owned(),
+        scopes: vec!["exports".to_owned()],
+        ..Default::default()
+    };
+    let created = keys.create(request).await.unwrap().into_inner();
+    let mut revoked = server.client_as(&created.value).await;
+    let request = GetExportRequest { export_id: id.clone(), watch: None };
+    let mut frames = revoked.get_export(request).await.unwrap().into_inner();
+    assert_eq!(frames.message().await.unwrap().unwrap().export.unwrap().url, "");
+    let revoke = ApiKeysRevokeRequest { api_key_id: created.api_key.unwrap().id };
+    keys.revoke(revoke).await.unwrap();
+    server.execute("UPDATE exports SET lease_until = 0").await;
+    let last = loop {
+        match frames.message().await {
+            Ok(frame) => assert_eq!(frame.unwrap().export.unwrap().url, ""),
+            Err(status) => break Refusal::of(&status),
+        }
+    };
+    assert_eq!(last.code, Code::Unauthenticated);
+    assert_eq!(follow(&mut client, &id).await.pop().unwrap().state(), ExportState::Ready);
 }
 
 async fn what_has_ended_is_not_cancelled(engine: Engine) {
