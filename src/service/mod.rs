@@ -167,6 +167,7 @@ impl Services {
                 clock.clone(),
                 organizations.clone(),
                 links,
+                auth.clone(),
                 shutdown,
             ),
             api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),

@@ -17,6 +17,7 @@ mod destinations;
 mod durability;
 mod events;
 mod export_jobs;
+mod export_reading;
 mod exports;
 mod idempotency;
 mod ingest;
