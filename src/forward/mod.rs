@@ -145,8 +145,10 @@ pub fn open(
     secrets: &Secrets,
     egress: &Egress,
 ) -> Result<Arc<dyn Sink>, String> {
-    let _ = secrets;
     Ok(match &stream.destination {
+        Destination::Otlp(config) => {
+            Arc::new(destinations::otlp::Otlp::new(config, stream, secrets, egress)?)
+        }
         Destination::Syslog(config) => {
             Arc::new(destinations::syslog::Syslog::new(config, stream, egress)?)
         }
