@@ -12,7 +12,7 @@ pub mod payload;
 pub mod vault;
 
 use self::destinations::{
-    AzureSentinelSink, DatadogSink, GenericHttpsSink, SplunkSink, SyslogSink,
+    AzureSentinelSink, DatadogSink, GenericHttpsSink, OtlpSink, SplunkSink, SyslogSink,
 };
 pub use self::egress::Egress;
 use crate::domain::{
@@ -159,6 +159,7 @@ pub fn open(
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
         }
+        Destination::Otlp(config) => Arc::new(OtlpSink::new(config, stream, secrets, egress)?),
         Destination::Syslog(config) => Arc::new(SyslogSink::new(config, stream, egress)?),
         other => return Err(format!("{} is not built yet", other.kind())),
     })

@@ -3,6 +3,7 @@
 mod azure_sentinel;
 mod datadog;
 mod generic_https;
+mod otlp;
 mod splunk;
 mod syslog;
 
@@ -15,7 +16,7 @@ use reqwest::{
 
 pub use self::{
     azure_sentinel::AzureSentinelSink, datadog::DatadogSink, generic_https::GenericHttpsSink,
-    splunk::SplunkSink, syslog::Syslog as SyslogSink,
+    otlp::Otlp as OtlpSink, splunk::SplunkSink, syslog::Syslog as SyslogSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

@@ -3,6 +3,7 @@
 
 mod egress;
 mod faults;
+mod otlp;
 mod outgoing;
 mod protocols;
 mod syslog;

@@ -3,9 +3,13 @@
 
 use std::{
     env,
-    path::Path,
+    fs::{self, File},
+    net::TcpStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use crate::support::until;
 
 /// Whether a receiver is there, to be asked before it is started.
 pub fn is_installed(name: &str, program: &Path) -> bool {
@@ -18,12 +22,31 @@ pub fn is_installed(name: &str, program: &Path) -> bool {
     found
 }
 
+/// Where `just receivers` puts what it installs.
+pub fn installed(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path)
+}
+
 /// A process that ends with this.
 pub struct Running(Child);
 
 impl Running {
-    pub fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    /// Starts it in a directory and waits until it listens on a port of 127.0.0.1. What it says goes
+    /// into the file `output` there.
+    pub async fn start(name: &str, command: &mut Command, directory: &Path, port: u16) -> Self {
+        let output = directory.join("output");
+        let file = File::create(&output).unwrap();
+        command.current_dir(directory).stdin(Stdio::null());
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let mut running = Self(command.spawn().unwrap());
+        until(&format!("{name} listens"), async || {
+            let ended = running.0.try_wait().unwrap();
+            let said = || fs::read_to_string(&output).unwrap_or_default();
+            assert!(ended.is_none(), "{name} ended: {}", said());
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        })
+        .await;
+        running
     }
 
     /// Kills it, as a power cut would.

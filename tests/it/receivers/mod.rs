@@ -11,6 +11,7 @@
 
 pub mod authority;
 pub mod azure_sentinel;
+pub mod collector;
 mod datadog;
 mod generic_https;
 mod installed;
@@ -42,7 +43,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::installed::{Running, is_installed};
+use self::installed::{Running, installed, is_installed};
 pub use self::{
     azure_sentinel::AzureSentinel,
     datadog::Datadog,

@@ -1,11 +1,6 @@
 //! rsyslog, with TLS by OpenSSL, which writes what it understood as a line of JSON for each message.
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,16 +89,7 @@ action(type="omfile" file="{path}/messages" template="line")
 async fn run(directory: &Path, port: u16) -> Running {
     let pid = directory.join("pid");
     let _ = fs::remove_file(&pid);
-    let process = Running::start(
-        Command::new(PROGRAM)
-            .arg("-n")
-            .arg("-f")
-            .arg(directory.join("rsyslog.conf"))
-            .arg("-i")
-            .arg(pid)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(directory.join("errors")).unwrap()),
-    );
-    until("rsyslog listens", async || TcpStream::connect(("127.0.0.1", port)).ok()).await;
-    process
+    let mut command = Command::new(PROGRAM);
+    command.arg("-n").arg("-f").arg(directory.join("rsyslog.conf")).arg("-i").arg(pid);
+    Running::start("rsyslog", &mut command, directory, port).await
 }
