@@ -146,6 +146,14 @@ pub fn open(
     egress: &Egress,
 ) -> Result<Arc<dyn Sink>, String> {
     Ok(match &stream.destination {
+        #[cfg(feature = "kafka")]
+        Destination::Kafka(config) => {
+            Arc::new(destinations::kafka::Kafka::new(config, stream, secrets, egress)?)
+        }
+        #[cfg(not(feature = "kafka"))]
+        Destination::Kafka(_) => {
+            return Err("this build has no Kafka: it needs `--features kafka`".to_owned());
+        }
         Destination::Otlp(config) => {
             Arc::new(destinations::otlp::Otlp::new(config, stream, secrets, egress)?)
         }

@@ -3,6 +3,8 @@
 
 pub mod authority;
 pub mod collector;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod rsyslog;
 
 use std::{
