@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub mod aws;
 mod destinations;
 mod egress;
 pub mod http;
 pub mod payload;
 pub mod vault;
 
-use self::destinations::{AzureSentinelSink, DatadogSink, GenericHttpsSink, SplunkSink};
+use self::destinations::{
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, SplunkSink,
+};
 pub use self::egress::Egress;
 use crate::domain::{
     canonical_read::CanonicalEvent,
@@ -153,6 +156,10 @@ pub fn open(
         Destination::Splunk(config) => Arc::new(SplunkSink::new(stream, config, secrets, egress)?),
         Destination::AzureSentinel(config) => {
             Arc::new(AzureSentinelSink::new(stream, config, secrets, egress)?)
+        }
+        Destination::S3(config) => Arc::new(BucketSink::s3(stream, config, secrets, egress)?),
+        Destination::GoogleCloudStorage(config) => {
+            Arc::new(BucketSink::google_cloud_storage(stream, config, secrets, egress)?)
         }
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)

@@ -1,8 +1,10 @@
 //! What events are sent to: one file for each.
 
 mod azure_sentinel;
+mod bucket;
 mod datadog;
 mod generic_https;
+mod layout;
 mod splunk;
 
 use std::time::Duration;
@@ -13,8 +15,8 @@ use reqwest::{
 };
 
 pub use self::{
-    azure_sentinel::AzureSentinelSink, datadog::DatadogSink, generic_https::GenericHttpsSink,
-    splunk::SplunkSink,
+    azure_sentinel::AzureSentinelSink, bucket::BucketSink, datadog::DatadogSink,
+    generic_https::GenericHttpsSink, splunk::SplunkSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

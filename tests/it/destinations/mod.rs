@@ -1,6 +1,7 @@
 //! Every destination against a receiver that holds it to the vendor's rules, through
 //! `audit_logs::forward::open`, over TLS.
 
+mod buckets;
 mod egress;
 mod faults;
 mod protocols;
