@@ -96,14 +96,14 @@ receiver-rsyslog:
 
 [private]
 receiver-collector:
-    cd tests/it/receivers/collector && go build -mod=readonly -trimpath -buildvcs=false \
+    cd tests/it/receivers/servers/collector && go build -mod=readonly -trimpath -buildvcs=false \
         -o {{ justfile_directory() }}/target/collector/collector .
 
 [private]
 receiver-kafka:
     #!/usr/bin/env bash
     set -euo pipefail
-    pinned=$PWD/tests/it/receivers/kafka
+    pinned=$PWD/tests/it/receivers/servers/kafka
     mkdir -p target/kafka
     cd target/kafka
     if ! cmp --silent "$pinned/jars.sha256" jars.sha256; then

@@ -56,3 +56,10 @@ pub fn bytes(name: impl IntoIden) -> ColumnDef {
     column.binary().not_null();
     column
 }
+
+/// The same, or NULL.
+pub fn optional_bytes(name: impl IntoIden) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    column.binary().null();
+    column
+}

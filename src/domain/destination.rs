@@ -50,6 +50,47 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// The name of its field in the contract.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Datadog(_) => "datadog",
+            Self::Splunk(_) => "splunk",
+            Self::AzureSentinel(_) => "azure_sentinel",
+            Self::S3(_) => "s3",
+            Self::GoogleCloudStorage(_) => "google_cloud_storage",
+            Self::Snowflake(_) => "snowflake",
+            Self::GenericHttps(_) => "generic_https",
+            Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
+            Self::Kafka(_) => "kafka",
+        }
+    }
+
+    /// The names of its secrets that are fields of their own; headers have theirs beside.
+    pub const fn secret_names(&self) -> &'static [&'static str] {
+        match self {
+            Self::Datadog(_) => &["api_key"],
+            Self::Splunk(_) => &["hec_token"],
+            Self::AzureSentinel(_) => &["client_secret"],
+            Self::S3(_) | Self::GoogleCloudStorage(_) => &["secret_access_key"],
+            Self::Snowflake(_) => &["private_key_pem", "private_key_passphrase"],
+            Self::GenericHttps(_) => &["signing_secret"],
+            Self::Kafka(_) => &["password"],
+            Self::Syslog(_) | Self::Otlp(_) => &[],
+        }
+    }
+
+    /// The names of its further headers.
+    pub fn headers(&self) -> &[String] {
+        match self {
+            Self::GenericHttps(https) => &https.headers,
+            Self::Otlp(otlp) => &otlp.headers,
+            _ => &[],
+        }
+    }
+}
+
 /// The secrets of a destination by the name of their field (`api_key`), or by [`header_secret`]. Never
 /// logged and never told: `Debug` hides the values.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -83,6 +124,16 @@ impl Secrets {
     /// Name and value of each, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Only those of these that the destination has.
+    #[must_use]
+    pub fn of(mut self, destination: &Destination) -> Self {
+        let headers: Vec<_> =
+            destination.headers().iter().map(|name| header_secret(name)).collect();
+        let names = destination.secret_names();
+        self.0.retain(|name, _| names.contains(&name.as_str()) || headers.contains(name));
+        self
     }
 
     /// These, and those of `older` that are not among them.

@@ -107,6 +107,19 @@ impl OrganizationId {
         Self(format!("org_{}", ulid(at, random)))
     }
 
+    /// The organization whose log is the environment's own.
+    pub fn system(environment: &EnvironmentId) -> Self {
+        Self(format!("system_{environment}"))
+    }
+
+    /// Whether it is the service's own, which callers can read but not write.
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with(Self::SYSTEM_PREFIX)
+    }
+
+    /// What the ids of [`OrganizationId::system`] start with.
+    const SYSTEM_PREFIX: &'static str = "system_environment_";
+
     /// Whether `text` can be an organization id: `[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}`.
     pub fn is_valid(text: &str) -> bool {
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"_.:-".contains(b);

@@ -67,3 +67,18 @@ pub const PAGE_BYTES: usize = 640 * 1_024;
 pub const KEY_ORGANIZATIONS: usize = 100;
 /// How long a download link lives, in seconds.
 pub const DOWNLOAD_SECONDS: i64 = 600;
+
+/// Most log streams of one organization.
+pub const LOG_STREAMS: u64 = 5;
+/// Most further headers of requests to a destination.
+pub const DESTINATION_HEADERS: usize = 20;
+/// Longest URL, path or other text of a destination's configuration, in characters.
+pub const DESTINATION_TEXT_CHARS: usize = 2_048;
+/// Longest secret of a destination, in bytes; a private key is the longest.
+pub const SECRET_BYTES: usize = 16 * 1_024;
+/// Longest list of further certificate authorities, in bytes.
+pub const CA_CERTIFICATES_BYTES: usize = 64 * 1_024;
+/// Most brokers that a Kafka destination names.
+pub const BROKERS: usize = 20;
+/// Most dead letters that one call names.
+pub const REDRIVES: usize = 1_000;

@@ -65,6 +65,15 @@ impl PayloadForm {
     }
 }
 
+/// Names a log stream in the whole deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogStreamKey {
+    /// Whose log it forwards.
+    pub organization_id: OrganizationId,
+    /// Id.
+    pub id: LogStreamId,
+}
+
 /// A log stream, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStream {
@@ -86,13 +95,26 @@ pub struct LogStream {
     pub state: LogStreamState,
     /// How far it is, and what went wrong.
     pub progress: StreamProgress,
-    /// Counts changes of the configuration and of the cursor by callers: what was sent under an older
-    /// one moves nothing.
+    /// Counts moves of the cursor by callers: what was delivered under an older one moves nothing.
     pub generation: u64,
+    /// Counts changes by callers: who works with an older one looks again.
+    pub revision: u64,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its configuration last changed.
     pub updated_at: Timestamp,
+}
+
+impl LogStream {
+    /// What names it.
+    pub fn key(&self) -> LogStreamKey {
+        LogStreamKey { organization_id: self.organization_id.clone(), id: self.id.clone() }
+    }
+
+    /// Whether events are to be delivered.
+    pub fn is_running(&self) -> bool {
+        self.state != LogStreamState::Inactive
+    }
 }
 
 /// How far a log stream is.
@@ -114,6 +136,19 @@ pub struct StreamProgress {
     pub delivered_events: u64,
     /// Their bytes before compression.
     pub delivered_bytes: u64,
+}
+
+/// How a log stream is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogStreamStatus {
+    /// The stream.
+    pub stream: LogStream,
+    /// Size of its log.
+    pub tree_size: u64,
+    /// When the oldest event was received that is still to be delivered.
+    pub oldest_waiting: Option<Timestamp>,
+    /// How many dead letters it has.
+    pub dead_letters: u64,
 }
 
 /// An event that a destination can never take.

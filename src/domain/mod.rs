@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod canonical_read;
 pub mod clock;
 pub mod destination;
+pub mod destination_check;
 pub mod event;
 pub mod event_draft;
 pub mod export;

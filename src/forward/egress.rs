@@ -45,21 +45,38 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation, RFC 9637
 ];
 
-/// Which addresses may be dialled: public ones, and those in networks that the operator allows.
-#[derive(Debug, Clone, Default)]
+/// How long a request may take, from the name's resolution to the end of the answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which addresses may be dialled, public ones and those in networks that the operator allows, and how
+/// long to wait for them.
+#[derive(Debug, Clone)]
 pub struct Egress {
     networks: Arc<[IpNet]>,
+    request_timeout: Duration,
 }
 
 impl Egress {
     /// Public addresses, and those in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self { networks: networks.into() }
+        Self { networks: networks.into(), request_timeout: REQUEST_TIMEOUT }
     }
 
     /// Public addresses only.
     pub fn public() -> Self {
-        Self::default()
+        Self::new(Vec::new())
+    }
+
+    /// The same, with requests that may take so long instead of 30 seconds, which is also the most.
+    #[must_use]
+    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout.min(REQUEST_TIMEOUT);
+        self
+    }
+
+    /// How long a request may take.
+    pub(super) const fn request_timeout(&self) -> Duration {
+        self.request_timeout
     }
 
     /// From the setting `log_streams.allowed_networks`: networks such as `10.0.0.0/8` separated by

@@ -16,7 +16,6 @@ use super::{Answer, Egress, Failure, FailureKind, egress};
 use crate::{domain::destination::Secrets, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_BYTES: usize = 64 * 1024;
 const TOLD_BYTES: usize = 1024;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -55,7 +54,7 @@ impl HttpSender {
             .referer(false)
             .dns_resolver(PermittedAddresses(egress.clone()))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
+            .timeout(egress.request_timeout())
             .user_agent(concat!("audit-logs/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| reason(&error))?;
@@ -220,6 +219,15 @@ impl HttpAnswer {
         Err(self.failure(kind))
     }
 
+    /// Whether the body is nothing, or a JSON object without that member. A 200 with another body is
+    /// the answer of something else, such as a proxy that wants a login, or tells an error.
+    pub fn is_object_without(&self, member: &str) -> bool {
+        let body = self.body.trim();
+        body.is_empty()
+            || serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(body)
+                .is_ok_and(|object| !object.contains_key(member))
+    }
+
     /// Says that the destination took the events.
     pub fn accepted(self) -> Answer {
         Answer { text: told(&self.body), http_status: Some(self.status) }
@@ -267,6 +275,12 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     // Writing to memory does not fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
+}
+
+/// [`gzip`] on a thread of its own, so that no other task waits for it.
+pub async fn gzip_aside(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let packed = tokio::task::spawn_blocking(move || gzip(&bytes)).await;
+    packed.map_err(|error| Failure::temporary(format!("cannot be compressed: {error}")))
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub mod aws;
 mod destinations;
 mod egress;
 pub mod http;
 pub mod payload;
 pub mod vault;
 
+use self::destinations::{
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, OtlpSink, SplunkSink, SyslogSink,
+};
 pub use self::egress::Egress;
 use crate::domain::{
     canonical_read::CanonicalEvent,
@@ -146,20 +150,69 @@ pub fn open(
     egress: &Egress,
 ) -> Result<Arc<dyn Sink>, String> {
     Ok(match &stream.destination {
+        Destination::Datadog(config) => {
+            Arc::new(DatadogSink::new(stream, config, secrets, egress)?)
+        }
+        Destination::Splunk(config) => Arc::new(SplunkSink::new(stream, config, secrets, egress)?),
+        Destination::AzureSentinel(config) => {
+            Arc::new(AzureSentinelSink::new(stream, config, secrets, egress)?)
+        }
+        Destination::S3(config) => Arc::new(BucketSink::s3(stream, config, secrets, egress)?),
+        Destination::GoogleCloudStorage(config) => {
+            Arc::new(BucketSink::google_cloud_storage(stream, config, secrets, egress)?)
+        }
+        Destination::GenericHttps(config) => {
+            Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
+        }
         #[cfg(feature = "kafka")]
         Destination::Kafka(config) => {
-            Arc::new(destinations::kafka::Kafka::new(config, stream, secrets, egress)?)
+            Arc::new(destinations::KafkaSink::new(stream, config, secrets, egress)?)
         }
         #[cfg(not(feature = "kafka"))]
         Destination::Kafka(_) => {
             return Err("this build has no Kafka: it needs `--features kafka`".to_owned());
         }
-        Destination::Otlp(config) => {
-            Arc::new(destinations::otlp::Otlp::new(config, stream, secrets, egress)?)
-        }
-        Destination::Syslog(config) => {
-            Arc::new(destinations::syslog::Syslog::new(config, stream, egress)?)
-        }
+        Destination::Otlp(config) => Arc::new(OtlpSink::new(stream, config, secrets, egress)?),
+        Destination::Syslog(config) => Arc::new(SyslogSink::new(stream, config, egress)?),
         other => return Err(format!("{} is not built yet", other.kind())),
     })
+}
+
+/// What tests of destinations are configured with.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+    use crate::domain::{
+        destination::Datadog,
+        ids::{EnvironmentId, LogStreamId, OrganizationId},
+        log_stream::{LogStreamState, PayloadForm, StreamProgress},
+    };
+
+    /// A stream; its destination does not matter.
+    pub fn stream() -> LogStream {
+        LogStream {
+            id: LogStreamId::from_stored("log_stream_1"),
+            environment_id: EnvironmentId::from_stored("env_1"),
+            organization_id: OrganizationId::from_stored("org_1"),
+            name: String::new(),
+            destination: Destination::Datadog(Datadog::default()),
+            ca_certificates_pem: String::new(),
+            payload: PayloadForm::WorkOs,
+            state: LogStreamState::Active,
+            progress: StreamProgress::default(),
+            generation: 1,
+            revision: 1,
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+        }
+    }
+
+    /// Secrets by their names.
+    pub fn secrets(pairs: &[(&str, &str)]) -> Secrets {
+        let mut secrets = Secrets::default();
+        for (name, value) in pairs {
+            secrets.set(*name, *value);
+        }
+        secrets
+    }
 }

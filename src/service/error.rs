@@ -58,6 +58,23 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// The organization is the service's own.
+    #[error("the organization is the service's own log of the environment; it can only be read")]
+    OrganizationReserved,
+    /// The destination of a log stream has secrets, and there is no key to encrypt them.
+    #[error(
+        "this destination has secrets, and the service has no key to encrypt them: set secrets.key"
+    )]
+    SecretsKeyMissing,
+    /// The secrets of a log stream cannot be decrypted.
+    #[error("the secrets of the log stream cannot be decrypted: {0}; send them again with Update")]
+    SecretsUnreadable(String),
+    /// An organization has as many log streams as it may.
+    #[error("an organization can have at most {0} log streams")]
+    TooManyLogStreams(u64),
+    /// Somebody else changed it meanwhile.
+    #[error("somebody else changed it at the same time; try again")]
+    ChangedMeanwhile,
     /// The organization's log is held.
     #[error("the organization's log is under a legal hold; ReleaseLegalHold ends it")]
     LegalHold,
@@ -104,6 +121,8 @@ pub enum Kind {
     Event,
     /// An export.
     Export,
+    /// A log stream.
+    LogStream,
     /// An API key.
     ApiKey,
     /// An environment.
@@ -120,6 +139,7 @@ impl Kind {
             Self::Action => "Action",
             Self::Event => "Event",
             Self::Export => "Audit Log Export",
+            Self::LogStream => "Audit Log Stream",
             Self::ApiKey => "API key",
             Self::Environment => "Environment",
             Self::Cursor => "Cursor",
@@ -170,12 +190,17 @@ impl Error {
                 Code::PermissionDenied
             }
             Self::NotFound { .. } | Self::NoTile(_) => Code::NotFound,
-            Self::LegalHold => Code::FailedPrecondition,
+            Self::LegalHold
+            | Self::OrganizationReserved
+            | Self::SecretsKeyMissing
+            | Self::SecretsUnreadable(_)
+            | Self::TooManyLogStreams(_) => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull | Self::AcknowledgementsNotRead(_) | Self::WatcherTooSlow(_) => {
                 Code::ResourceExhausted
             }
             Self::Unavailable(_)
+            | Self::ChangedMeanwhile
             | Self::Files(_)
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
                 Code::Unavailable
@@ -205,6 +230,7 @@ impl Error {
                 Kind::Action => "ACTION_NOT_FOUND",
                 Kind::Event => "EVENT_NOT_FOUND",
                 Kind::Export => "EXPORT_NOT_FOUND",
+                Kind::LogStream => "LOG_STREAM_NOT_FOUND",
                 Kind::ApiKey => "API_KEY_NOT_FOUND",
                 Kind::Environment => "ENVIRONMENT_NOT_FOUND",
                 Kind::Cursor => "CURSOR_NOT_FOUND",
@@ -212,6 +238,11 @@ impl Error {
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
             Self::NoTile(_) => "TILE_NOT_FOUND",
             Self::LegalHold => "LEGAL_HOLD",
+            Self::OrganizationReserved => "ORGANIZATION_RESERVED",
+            Self::SecretsKeyMissing => "SECRETS_KEY_MISSING",
+            Self::SecretsUnreadable(_) => "SECRETS_UNREADABLE",
+            Self::TooManyLogStreams(_) => "TOO_MANY_LOG_STREAMS",
+            Self::ChangedMeanwhile => "CHANGED_MEANWHILE",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::AcknowledgementsNotRead(_) => "ACKNOWLEDGEMENTS_NOT_READ",

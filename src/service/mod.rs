@@ -14,6 +14,7 @@ pub mod receipts;
 mod remembered;
 pub mod schemas;
 pub mod signer;
+pub mod system_log;
 mod tiles;
 pub mod transparency;
 pub mod tree;

@@ -87,6 +87,9 @@ impl Organizations {
     pub(super) async fn for_event(&self, caller: &Caller, id: &str) -> Result<EventTenant> {
         let organization = OrganizationId::from_stored(id);
         let unknown = || not_found(Kind::Organization, "organization_id", id);
+        if organization.is_system() {
+            return Err(Error::OrganizationReserved);
+        }
         if let Some(tenant) = self.find(caller, organization.clone()).await? {
             return Ok(EventTenant::Known(tenant));
         }
@@ -127,6 +130,11 @@ impl Organizations {
         Ok(())
     }
 
+    /// Registers the organization of a system log, unless it is there.
+    pub(super) async fn settle_system(&self, tenant: &Tenant) -> Result<()> {
+        self.settle(EventTenant::New(tenant.clone())).await
+    }
+
     fn new_organization(&self, id: OrganizationId, name: String) -> Organization {
         let now = self.clock.now();
         let cursor = OrganizationCursor::generate(now, &mut rand::rng());
@@ -161,6 +169,9 @@ impl Organizations {
     pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
         require(caller, Scope::Organizations)?;
         let tenant = self.tenant(caller, id).await?;
+        if tenant.organization.is_system() {
+            return Err(Error::OrganizationReserved);
+        }
         let deletion = self.store.delete_organization(&tenant, self.clock.now()).await?;
         self.known.forget();
         match deletion {

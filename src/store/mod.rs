@@ -17,6 +17,9 @@ mod idempotency;
 mod leases;
 mod leaves;
 mod legal_holds;
+mod log_stream_dead_letters;
+mod log_stream_leases;
+mod log_streams;
 mod missing_trees;
 mod notify;
 mod organizations;
@@ -44,6 +47,8 @@ pub use self::{
     leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
     legal_holds::Deletion,
+    log_stream_leases::{Delivery, FailedDelivery, HeldStream},
+    log_streams::StoredLogStream,
     notify::{Listener, MESSAGE_BYTES},
     organizations::{Changed, Owner, Registration},
     retention::{AgedLog, Erasure, RetentionRule},

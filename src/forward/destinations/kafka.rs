@@ -44,7 +44,6 @@ use crate::{
     tls,
 };
 
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the client may try again by itself: the worker waits better, and says so.
 const CLIENT_RETRIES: Duration = Duration::from_secs(3);
 /// Below the 1,048,588 bytes that a broker takes in a batch by default (`message.max.bytes`).
@@ -55,7 +54,7 @@ const RECORD_BYTES: usize = 256;
 const TOLD_CHARS: usize = 1_024;
 
 /// A topic.
-pub struct Kafka {
+pub struct KafkaSink {
     bootstrap_servers: Vec<String>,
     topic: String,
     key: String,
@@ -73,11 +72,11 @@ struct Producer {
     dialler: Dialler,
 }
 
-impl Kafka {
+impl KafkaSink {
     /// For a stream. An error is why the configuration cannot be used.
     pub fn new(
-        config: &destination::Kafka,
         stream: &LogStream,
+        config: &destination::Kafka,
         secrets: &Secrets,
         egress: &Egress,
     ) -> Result<Self, String> {
@@ -164,7 +163,7 @@ impl Kafka {
 }
 
 #[async_trait]
-impl Sink for Kafka {
+impl Sink for KafkaSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events: BATCH_EVENTS,
@@ -187,7 +186,7 @@ impl Sink for Kafka {
     }
 
     async fn send(&self, batch: &[EncodedEvent], now: Timestamp) -> Result<Answer, Failure> {
-        let sent = timeout(SEND_TIMEOUT, self.deliver(batch, now)).await;
+        let sent = timeout(self.egress.request_timeout(), self.deliver(batch, now)).await;
         sent.unwrap_or_else(|_| Err(Failure::temporary("no acknowledgement in time")))
     }
 }

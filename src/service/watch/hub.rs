@@ -113,7 +113,8 @@ pub(super) struct Inner {
 /// A watcher's place in the hub, until it is dropped.
 pub struct Seat {
     hub: Hub,
-    key: ApiKeyId,
+    /// Whose key must stay valid; `None` for the service itself.
+    key: Option<ApiKeyId>,
     /// The log.
     pub log: Arc<Log>,
     /// Cancelled when the key is revoked.
@@ -131,11 +132,13 @@ impl Drop for Seat {
             }
         }
         drop(logs);
-        let mut keys = lock(&inner.keys);
-        if let Some((_, count)) = keys.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                keys.remove(&self.key);
+        if let Some(key) = &self.key {
+            let mut keys = lock(&inner.keys);
+            if let Some((_, count)) = keys.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    keys.remove(key);
+                }
             }
         }
         inner.watchers.fetch_sub(1, Ordering::AcqRel);
@@ -205,7 +208,7 @@ impl Hub {
     pub(super) fn join(
         &self,
         organization: &OrganizationId,
-        key: &ApiKeyId,
+        key: Option<&ApiKeyId>,
     ) -> (Seat, watch::Receiver<LogState>) {
         let inner = &self.0;
         // First, so that lanes look.
@@ -227,14 +230,14 @@ impl Hub {
             *count += 1;
             log.clone()
         };
-        let revoked = {
+        let revoked = key.map_or_else(CancellationToken::new, |key| {
             let mut keys = lock(&inner.keys);
             let (revoked, count) = keys.entry(key.clone()).or_default();
             *count += 1;
             revoked.clone()
-        };
+        });
         let states = log.state.subscribe();
-        (Seat { hub: self.clone(), key: key.clone(), log, revoked }, states)
+        (Seat { hub: self.clone(), key: key.cloned(), log, revoked }, states)
     }
 
     /// Learns what a lane has just committed. Takes the canonical bytes of events whose log is watched.

@@ -6,6 +6,7 @@
 //! late, twice, or never, and nothing is lost. The newest events of a watched log are kept in memory
 //! once for all its watchers.
 
+mod follower;
 mod hub;
 mod recent;
 mod replicas;
@@ -18,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::{
+    follower::Follower,
     hub::Hub,
     recent::Recent,
     replicas::Replicas,
@@ -88,7 +90,7 @@ impl Watches {
         violations.into_result(())?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         // A place first and the size then: what is committed in between is told, or read, or both.
-        let (seat, states) = self.hub.join(&tenant.organization, &caller.key_id);
+        let (seat, states) = self.hub.join(&tenant.organization, Some(&caller.key_id));
         let size = self.store.log_size(&tenant).await?;
         seat.log.grew_to(size);
         let next = Start { store: &self.store, tenant: &tenant, size }

@@ -38,6 +38,11 @@ impl Recent {
         Self { sequence, payload, leaf_hash, record: OnceLock::new() }
     }
 
+    /// The canonical bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// The event; read from its canonical form when somebody first asks. `None` if that cannot be
     /// understood: it was changed behind the service's back.
     pub fn record(&self) -> Option<&EventRecord> {

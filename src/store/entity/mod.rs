@@ -10,6 +10,8 @@ pub mod export;
 pub mod idempotency_key;
 pub mod log_head;
 pub mod log_retention;
+pub mod log_stream;
+pub mod log_stream_dead_letter;
 pub mod log_tile;
 pub mod organization;
 pub mod signing_key;

@@ -50,6 +50,7 @@ pub fn sink_through(
         state: LogStreamState::Active,
         progress: StreamProgress::default(),
         generation: 1,
+        revision: 1,
         created_at: now,
         updated_at: now,
     };

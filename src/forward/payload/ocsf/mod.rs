@@ -9,11 +9,15 @@
 //! What the schema has no place for stands in `unmapped`: metadata of the event and of the actor, the
 //! version of the action's schema, and targets after the first in Entity Management.
 
-use std::{borrow::Cow, net::IpAddr, str};
+mod model;
 
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, net::IpAddr};
+
 use serde_json::value::RawValue;
 
+use self::model::{
+    Actor, Api, Endpoint, HttpRequest, Metadata, OcsfEvent, Product, Target, Thing, Unmapped, User,
+};
 use super::{OutgoingEvent, rfc3339_millis};
 use crate::domain::{canonical_read::JsonText, timestamp::Timestamp};
 
@@ -53,120 +57,6 @@ const VERBS: [(u8, &str, &[&str]); 13] = [
     (12, "Suspend", &["suspend"]),
     (13, "Resume", &["resume"]),
 ];
-
-/// An event of either class. Members that the schema requires are no options, or are set for the class
-/// that requires them.
-#[derive(Serialize)]
-struct OcsfEvent<'a> {
-    activity_id: u8,
-    activity_name: &'a str,
-    actor: Actor<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<Api<'a>>,
-    category_uid: u8,
-    class_uid: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity: Option<Thing<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_request: Option<HttpRequest<'a>>,
-    metadata: Metadata<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    resources: Vec<Thing<'a>>,
-    severity_id: u8,
-    src_endpoint: Endpoint<'a>,
-    time: i64,
-    type_uid: u32,
-    unmapped: Unmapped<'a>,
-}
-
-#[derive(Serialize)]
-struct Actor<'a> {
-    user: User<'a>,
-}
-
-#[derive(Serialize)]
-struct User<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a RawValue>,
-    r#type: &'a RawValue,
-    type_id: u8,
-    uid: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct Api<'a> {
-    operation: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct HttpRequest<'a> {
-    user_agent: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
-    event_code: &'a RawValue,
-    log_name: &'static str,
-    logged_time: i64,
-    original_time: String,
-    product: Product,
-    sequence: u64,
-    tenant_uid: &'a RawValue,
-    uid: &'a RawValue,
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct Product {
-    name: &'static str,
-    vendor_name: &'static str,
-    version: &'static str,
-}
-
-/// The endpoint's address; its name where the location is no address.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Endpoint<'a> {
-    Ip(&'a RawValue),
-    Name(&'a RawValue),
-}
-
-/// A target, as a managed entity or a resource.
-#[derive(Serialize)]
-struct Thing<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a RawValue>,
-    r#type: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    type_id: Option<u8>,
-    uid: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct Unmapped<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor_metadata: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    targets: Vec<Target<'a>>,
-    version: &'a RawValue,
-}
-
-/// A target in the canonical form.
-#[derive(Serialize, Deserialize)]
-struct Target<'a> {
-    #[serde(borrow)]
-    id: &'a RawValue,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    r#type: &'a RawValue,
-}
 
 /// Appends the event.
 pub fn write(event: &OutgoingEvent<'_>, out: &mut Vec<u8>) -> Result<(), String> {

@@ -1,0 +1,59 @@
+//! Following a log on behalf of the service itself.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    hub::{Hub, LogState, Seat},
+    recent::Recent,
+};
+use crate::{
+    domain::caller::Tenant,
+    store::{PartBounds, Result},
+};
+
+/// A place in the hub for who reads a log from some sequence on.
+pub struct Follower {
+    hub: Hub,
+    seat: Seat,
+    states: watch::Receiver<LogState>,
+    tenant: Tenant,
+}
+
+impl Follower {
+    /// Takes a place. What is committed from now on is told, and what was committed is known.
+    pub async fn join(hub: &Hub, tenant: Tenant) -> Result<Self> {
+        let (seat, states) = hub.join(&tenant.organization, None);
+        let size = hub.inner().store.log_size(&tenant).await?;
+        seat.log.grew_to(size);
+        Ok(Self { hub: hub.clone(), seat, states, tenant })
+    }
+
+    /// How many committed events the log has, as far as this replica knows.
+    pub fn size(&self) -> u64 {
+        self.states.borrow().size
+    }
+
+    /// Waits until the log has more events than that. Never returns if its organization was deleted.
+    pub async fn grown_beyond(&mut self, sequence: u64) {
+        // The other half lives as long as the seat.
+        let _ = self.states.wait_for(|state| state.size > sequence).await;
+    }
+
+    /// The events from a sequence on, as many as there are and the bounds allow, and where to go on.
+    /// Erased ones are left out.
+    pub async fn read(&self, next: u64, bounds: PartBounds) -> Result<(Vec<Arc<Recent>>, u64)> {
+        let size = self.size();
+        if next >= size {
+            return Ok((Vec::new(), next));
+        }
+        if let Some(events) = self.seat.log.recent().from(next, bounds) {
+            let next = events.last().map_or(next, |last| last.sequence + 1);
+            return Ok((events, next));
+        }
+        let store = &self.hub.inner().store;
+        let part = store.watch_newest(&self.tenant.organization, next..size, bounds).await?;
+        Ok((part.rows.into_iter().map(|row| Arc::new(row.into())).collect(), part.next))
+    }
+}
