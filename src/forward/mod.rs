@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub mod aws;
 mod destinations;
 mod egress;
 pub mod http;
@@ -12,7 +13,7 @@ pub mod payload;
 pub mod vault;
 
 use self::destinations::{
-    AzureSentinelSink, DatadogSink, GenericHttpsSink, OtlpSink, SplunkSink, SyslogSink,
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, OtlpSink, SplunkSink, SyslogSink,
 };
 pub use self::egress::Egress;
 use crate::domain::{
@@ -156,11 +157,23 @@ pub fn open(
         Destination::AzureSentinel(config) => {
             Arc::new(AzureSentinelSink::new(stream, config, secrets, egress)?)
         }
+        Destination::S3(config) => Arc::new(BucketSink::s3(stream, config, secrets, egress)?),
+        Destination::GoogleCloudStorage(config) => {
+            Arc::new(BucketSink::google_cloud_storage(stream, config, secrets, egress)?)
+        }
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
         }
-        Destination::Otlp(config) => Arc::new(OtlpSink::new(config, stream, secrets, egress)?),
-        Destination::Syslog(config) => Arc::new(SyslogSink::new(config, stream, egress)?),
+        #[cfg(feature = "kafka")]
+        Destination::Kafka(config) => {
+            Arc::new(destinations::KafkaSink::new(stream, config, secrets, egress)?)
+        }
+        #[cfg(not(feature = "kafka"))]
+        Destination::Kafka(_) => {
+            return Err("this build has no Kafka: it needs `--features kafka`".to_owned());
+        }
+        Destination::Otlp(config) => Arc::new(OtlpSink::new(stream, config, secrets, egress)?),
+        Destination::Syslog(config) => Arc::new(SyslogSink::new(stream, config, egress)?),
         other => return Err(format!("{} is not built yet", other.kind())),
     })
 }

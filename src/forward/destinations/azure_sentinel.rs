@@ -283,7 +283,7 @@ mod tests {
             let body = format!(r#"{{"error":{{"code":"{code}","message":"x"}}}}"#);
             judged(answer(status, &body)).map(|_| ()).map_err(|failure| failure.kind)
         };
-        assert_eq!(kind(204, ""), Ok(()));
+        assert!(judged(answer(204, "")).is_ok());
         assert_eq!(kind(403, "OperationFailed"), Err(FailureKind::Invalid));
         assert_eq!(kind(404, "NotFound"), Err(FailureKind::Invalid));
         assert_eq!(kind(400, "InvalidStream"), Err(FailureKind::Invalid));

@@ -1,8 +1,12 @@
 //! What events are sent to: one file for each.
 
 mod azure_sentinel;
+mod bucket;
 mod datadog;
 mod generic_https;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod layout;
 mod otlp;
 mod splunk;
 mod syslog;
@@ -14,9 +18,11 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
+#[cfg(feature = "kafka")]
+pub use self::kafka::KafkaSink;
 pub use self::{
-    azure_sentinel::AzureSentinelSink, datadog::DatadogSink, generic_https::GenericHttpsSink,
-    otlp::Otlp as OtlpSink, splunk::SplunkSink, syslog::Syslog as SyslogSink,
+    azure_sentinel::AzureSentinelSink, bucket::BucketSink, datadog::DatadogSink,
+    generic_https::GenericHttpsSink, otlp::OtlpSink, splunk::SplunkSink, syslog::SyslogSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

@@ -3,7 +3,7 @@
 
 mod record;
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use opentelemetry_proto::tonic::{
@@ -12,9 +12,10 @@ use opentelemetry_proto::tonic::{
 use prost::{Message, encoding};
 use reqwest::{
     Method, Request, Url,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 
+use super::{LINGER, add_secret, sender, url_with_path};
 use crate::{
     domain::{
         destination::{self, Secrets, header_secret},
@@ -23,7 +24,7 @@ use crate::{
     },
     forward::{
         Answer, BatchLimits, Egress, EncodedEvent, Failure, FailureKind, OutgoingEvent, Sink,
-        http::{HttpSender, RawAnswer, gzip},
+        http::{HttpSender, RawAnswer, gzip_aside},
     },
 };
 
@@ -41,7 +42,7 @@ const SCOPE_LOGS: u32 = 2;
 const LOG_RECORDS: u32 = 2;
 
 /// A receiver of OTLP.
-pub struct Otlp {
+pub struct OtlpSink {
     http: HttpSender,
     url: Url,
     headers: HeaderMap,
@@ -50,18 +51,14 @@ pub struct Otlp {
     resource: Vec<u8>,
 }
 
-impl Otlp {
+impl OtlpSink {
     /// For a stream. An error is why the configuration cannot be used.
     pub fn new(
-        config: &destination::Otlp,
         stream: &LogStream,
+        config: &destination::Otlp,
         secrets: &Secrets,
         egress: &Egress,
     ) -> Result<Self, String> {
-        let mut url = Url::parse(&config.endpoint).map_err(|error| format!("endpoint: {error}"))?;
-        if url.path() == "/" {
-            url.set_path(PATH);
-        }
         let resource = Resource {
             attributes: vec![
                 record::text("service.name", "audit-logs"),
@@ -72,8 +69,8 @@ impl Otlp {
         let mut encoded = Vec::new();
         encoding::message::encode(RESOURCE, &resource, &mut encoded);
         Ok(Self {
-            http: HttpSender::new(egress, &stream.ca_certificates_pem)?.hiding(secrets),
-            url,
+            http: sender(stream, secrets, egress)?,
+            url: url_with_path(&config.endpoint, PATH)?,
             headers: headers(&config.headers, secrets)?,
             form: stream.payload,
             resource: encoded,
@@ -118,14 +115,14 @@ impl Otlp {
 }
 
 #[async_trait]
-impl Sink for Otlp {
+impl Sink for OtlpSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events: BATCH_EVENTS,
             bytes: REQUEST_BYTES - ENVELOPE_BYTES,
             event_bytes: REQUEST_BYTES - ENVELOPE_BYTES,
             overhead: 0,
-            linger: Duration::from_millis(100),
+            linger: LINGER,
             max_age: None,
         }
     }
@@ -144,7 +141,7 @@ impl Sink for Otlp {
     async fn send(&self, batch: &[EncodedEvent], _now: Timestamp) -> Result<Answer, Failure> {
         let mut request = Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = self.headers.clone();
-        *request.body_mut() = Some(gzip(&self.request(batch)).into());
+        *request.body_mut() = Some(gzip_aside(self.request(batch)).await?.into());
         self.understand(self.http.send_raw(request).await?)
     }
 }
@@ -184,12 +181,7 @@ fn headers(names: &[String], secrets: &Secrets) -> Result<HeaderMap, String> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     for name in names {
-        let header = HeaderName::try_from(name.as_str());
-        let header = header.map_err(|_| format!("{name:?} is not the name of a header"))?;
-        let value = HeaderValue::try_from(secrets.get(&header_secret(name)));
-        let mut value = value.map_err(|_| format!("the header {name} has no valid value"))?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
+        add_secret(&mut headers, name, secrets.get(&header_secret(name)))?;
     }
     Ok(headers)
 }
@@ -202,8 +194,8 @@ mod tests {
         ExportLogsPartialSuccess, ExportLogsServiceRequest,
     };
 
-    fn otlp() -> Otlp {
-        Otlp {
+    fn otlp() -> OtlpSink {
+        OtlpSink {
             http: HttpSender::new(&Egress::public(), "").unwrap(),
             url: "https://collector.example.com/v1/logs".parse().unwrap(),
             headers: HeaderMap::new(),

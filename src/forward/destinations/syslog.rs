@@ -59,7 +59,6 @@ const MESSAGE_ID_CHARS: usize = 32;
 const HOST_NAME_CHARS: usize = 255;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection is listened to before it is written to: enough for the runtime to look what
 /// came in.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -67,7 +66,7 @@ const GLANCE: Duration = Duration::from_millis(1);
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// A syslog server.
-pub struct Syslog {
+pub struct SyslogSink {
     host: String,
     port: u16,
     server_name: ServerName<'static>,
@@ -90,11 +89,11 @@ struct Connection {
     handshake: Duration,
 }
 
-impl Syslog {
+impl SyslogSink {
     /// For a stream. An error is why the configuration cannot be used.
     pub fn new(
-        config: &destination::Syslog,
         stream: &LogStream,
+        config: &destination::Syslog,
         egress: &Egress,
     ) -> Result<Self, String> {
         let host = config.host.trim_start_matches('[').trim_end_matches(']');
@@ -182,7 +181,7 @@ impl Connection {
 }
 
 #[async_trait]
-impl Sink for Syslog {
+impl Sink for SyslogSink {
     fn limits(&self) -> BatchLimits {
         BatchLimits {
             events: BATCH_EVENTS,
@@ -215,7 +214,7 @@ impl Sink for Syslog {
     }
 
     async fn send(&self, batch: &[EncodedEvent], _now: Timestamp) -> Result<Answer, Failure> {
-        let sent = timeout(SEND_TIMEOUT, self.deliver(batch)).await;
+        let sent = timeout(self.egress.request_timeout(), self.deliver(batch)).await;
         match sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(()) => Ok(Answer {
                 text: "sent; syslog acknowledges nothing".to_owned(),
@@ -263,9 +262,9 @@ mod tests {
     use super::*;
     use crate::forward::payload::fixture::{canonical, example, outgoing};
 
-    fn syslog(format: SyslogFormat) -> Syslog {
+    fn syslog(format: SyslogFormat) -> SyslogSink {
         let config = destination::Syslog { format, ..Default::default() };
-        Syslog {
+        SyslogSink {
             host: "logs.example.com".to_owned(),
             port: DEFAULT_PORT,
             server_name: ServerName::try_from("logs.example.com").unwrap(),

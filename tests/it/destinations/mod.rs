@@ -1,8 +1,11 @@
 //! Every destination against a receiver that holds it to the vendor's rules, through
 //! `audit_logs::forward::open`, over TLS.
 
+mod buckets;
 mod egress;
 mod faults;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod otlp;
 mod outgoing;
 mod protocols;

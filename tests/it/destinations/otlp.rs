@@ -9,7 +9,7 @@ use audit_logs::{
 use serde_json::{Value, json};
 
 use super::outgoing::{self, ORGANIZATION, batch, event, id, now, range, workos};
-use crate::receivers::{
+use crate::receivers::servers::{
     authority::Authority,
     collector::{self, Collector},
 };

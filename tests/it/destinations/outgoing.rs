@@ -28,6 +28,16 @@ pub fn sink(
     secrets: &Secrets,
     authority: &str,
 ) -> Result<Arc<dyn Sink>, String> {
+    sink_through(&Egress::parse("127.0.0.0/8").unwrap(), destination, secrets, authority)
+}
+
+/// The same, where other addresses may be dialled.
+pub fn sink_through(
+    egress: &Egress,
+    destination: Destination,
+    secrets: &Secrets,
+    authority: &str,
+) -> Result<Arc<dyn Sink>, String> {
     let now = Timestamp::from_micros(OCCURRED_AT);
     let stream = LogStream {
         id: LogStreamId::from_stored("log_stream_1"),
@@ -39,12 +49,12 @@ pub fn sink(
         payload: PayloadForm::WorkOs,
         state: LogStreamState::Active,
         progress: StreamProgress::default(),
-        revision: 0,
         generation: 1,
+        revision: 1,
         created_at: now,
         updated_at: now,
     };
-    forward::open(&stream, secrets, &Egress::parse("127.0.0.0/8").unwrap())
+    forward::open(&stream, secrets, egress)
 }
 
 /// An event, by its position in the log.

@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_rustls::TlsAcceptor;
 
 use super::outgoing::{self, ORGANIZATION, batch, encode, event, id, now, range, workos};
-use crate::receivers::{
+use crate::receivers::servers::{
     authority::Authority,
     rsyslog::{self, Rsyslog},
 };

@@ -30,7 +30,8 @@ pub fn is_installed() -> bool {
     moto().is_file()
 }
 
-fn moto() -> PathBuf {
+/// The program.
+pub fn moto() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server")
 }
 

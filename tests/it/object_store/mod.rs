@@ -1,6 +1,6 @@
 //! Exports in a bucket, on a real S3 server, with and without harm; and workers that are killed.
 
-mod bucket;
+pub mod bucket;
 mod takeover;
 
 use std::{sync::Arc, time::Duration};

@@ -9,13 +9,10 @@
 //! until("all arrived", async || (receiver.ids().len() == 10).then_some(())).await;
 //! ```
 
-pub mod authority;
 pub mod azure_sentinel;
-pub mod collector;
 mod datadog;
 mod generic_https;
-mod installed;
-pub mod rsyslog;
+pub mod servers;
 mod splunk;
 mod tls;
 
@@ -43,7 +40,6 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::installed::{Running, installed, is_installed};
 pub use self::{
     azure_sentinel::AzureSentinel,
     datadog::Datadog,

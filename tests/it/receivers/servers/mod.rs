@@ -1,5 +1,11 @@
-//! Servers that people run, each in a directory of its own. `just receivers` installs them; with
-//! `AUDIT_LOGS_TEST_RECEIVERS=required` they must be there.
+//! What takes events in the tests: servers that people run, each in a directory of its own. `just
+//! receivers` installs them; with `AUDIT_LOGS_TEST_RECEIVERS=required` they must be there.
+
+pub mod authority;
+pub mod collector;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod rsyslog;
 
 use std::{
     env,
@@ -12,7 +18,7 @@ use std::{
 use crate::support::until;
 
 /// Whether a receiver is there, to be asked before it is started.
-pub fn is_installed(name: &str, program: &Path) -> bool {
+fn is_installed(name: &str, program: &Path) -> bool {
     let required = env::var("AUDIT_LOGS_TEST_RECEIVERS").is_ok_and(|value| value == "required");
     let found = program.exists();
     assert!(found || !required, "{name} is required, but not there: `just receivers`");
@@ -23,17 +29,17 @@ pub fn is_installed(name: &str, program: &Path) -> bool {
 }
 
 /// Where `just receivers` puts what it installs.
-pub fn installed(path: &str) -> PathBuf {
+fn installed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path)
 }
 
 /// A process that ends with this.
-pub struct Running(Child);
+struct Running(Child);
 
 impl Running {
     /// Starts it in a directory and waits until it listens on a port of 127.0.0.1. What it says goes
     /// into the file `output` there.
-    pub async fn start(name: &str, command: &mut Command, directory: &Path, port: u16) -> Self {
+    async fn start(name: &str, command: &mut Command, directory: &Path, port: u16) -> Self {
         let output = directory.join("output");
         let file = File::create(&output).unwrap();
         command.current_dir(directory).stdin(Stdio::null());
@@ -50,7 +56,7 @@ impl Running {
     }
 
     /// Kills it, as a power cut would.
-    pub fn kill(&mut self) {
+    fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
