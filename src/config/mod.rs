@@ -1,12 +1,16 @@
 //! Settings: flag, then environment, then `audit-logs.toml`, then default.
 
 mod sources;
+mod streams;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::sources::{Flags, SettingsError, load};
+pub use self::{
+    sources::{Flags, SettingsError, load},
+    streams::StreamSettings,
+};
 
 /// Every setting that a server has. The names here are the keys of the file; an environment
 /// variable is `AUDIT_LOGS_`, the key in upper case, `_` for a dot.
@@ -244,23 +248,6 @@ impl Default for ExportSettings {
     }
 }
 
-/// Streams of events, in and out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StreamSettings {
-    /// How long a client may take nothing while something waits for it.
-    pub slow_reader_seconds: u32,
-    /// Whether replicas on PostgreSQL tell each other at once what they wrote (LISTEN and NOTIFY, over a
-    /// connection of its own). Otherwise a watcher hears of it a second later.
-    pub listen: bool,
-}
-
-impl Default for StreamSettings {
-    fn default() -> Self {
-        Self { slow_reader_seconds: 60, listen: true }
-    }
-}
-
 /// Retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -367,8 +354,8 @@ impl Settings {
         if self.exports.retention_days == 0 {
             return impossible("exports.retention_days", "it must be at least 1");
         }
-        if self.streams.slow_reader_seconds == 0 {
-            return impossible("streams.slow_reader_seconds", "it must be at least 1");
+        if let Some(name) = self.streams.zero() {
+            return impossible(name, "it must be at least 1");
         }
         if !(1..=MOST_EXPORT_WORKERS).contains(&self.exports.workers) {
             return impossible("exports.workers", "it must be 1 to 16");

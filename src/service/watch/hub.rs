@@ -14,9 +14,13 @@ use std::{
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::recent::{Budget, Recent, RecentEvents};
+use super::{
+    WatcherLimits,
+    recent::{Budget, Recent, RecentEvents},
+};
 use crate::{
     domain::ids::{ApiKeyId, OrganizationId},
+    service::error::Error,
     store::{PreparedEvent, Store, Written},
 };
 
@@ -28,7 +32,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_WHEN_TOLD: Duration = Duration::from_secs(5);
 /// Watchers that read older events at the same time. They wait for each other, not for connections,
 /// which lists and exports need as well.
-const HISTORY_READS: usize = 1;
+const HISTORY_READS: usize = 2;
+/// KiB of canonical events in frames of history that were not handed to the transport yet. Parsed, they
+/// take some four times as much.
+const HISTORY_ROOM: usize = 32 * 1_024;
 
 /// What watchers of a log wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,7 +114,9 @@ pub(super) struct Inner {
     pub hears: AtomicBool,
     /// Messages of other replicas about logs that are watched here.
     pub heard: AtomicU64,
-    pub history: Semaphore,
+    pub history: Arc<Semaphore>,
+    pub history_room: Arc<Semaphore>,
+    limits: WatcherLimits,
 }
 
 /// A watcher's place in the hub, until it is dropped.
@@ -158,11 +167,21 @@ impl Inner {
     pub fn watchers(&self) -> usize {
         self.watchers.load(Ordering::Acquire)
     }
+
+    /// Counts another watcher of a key, unless it has as many as it may have.
+    fn seat_of(&self, key: &ApiKeyId) -> Option<CancellationToken> {
+        let mut keys = lock(&self.keys);
+        let (revoked, count) = keys.entry(key.clone()).or_default();
+        (*count < self.limits.key).then(|| {
+            *count += 1;
+            revoked.clone()
+        })
+    }
 }
 
 impl Hub {
     /// Nobody watches yet.
-    pub fn new(store: Store, shutdown: CancellationToken) -> Self {
+    pub fn new(store: Store, limits: WatcherLimits, shutdown: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             store,
             shutdown,
@@ -178,7 +197,9 @@ impl Hub {
             wake_teller: Notify::new(),
             hears: AtomicBool::new(false),
             heard: AtomicU64::new(0),
-            history: Semaphore::new(HISTORY_READS),
+            history: Arc::new(Semaphore::new(HISTORY_READS)),
+            history_room: Arc::new(Semaphore::new(HISTORY_ROOM)),
+            limits,
         }))
     }
 
@@ -201,15 +222,22 @@ impl Hub {
         self.0.heard.load(Ordering::Acquire)
     }
 
-    /// Takes a place, and a view of the log's state: whatever is committed from now on will be told.
+    /// Takes a place, and a view of the log's state: whatever is committed from now on will be told. Fails
+    /// if the key or the replica has as many watchers as it may have.
     pub(super) fn join(
         &self,
         organization: &OrganizationId,
         key: &ApiKeyId,
-    ) -> (Seat, watch::Receiver<LogState>) {
+    ) -> Result<(Seat, watch::Receiver<LogState>), Error> {
         let inner = &self.0;
         // First, so that lanes look.
-        if inner.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+        let others = inner.watchers.fetch_add(1, Ordering::AcqRel);
+        let revoked = (others < inner.limits.replica).then(|| inner.seat_of(key)).flatten();
+        let Some(revoked) = revoked else {
+            inner.watchers.fetch_sub(1, Ordering::AcqRel);
+            return Err(Error::TooManyWatchers);
+        };
+        if others == 0 {
             inner.first_watcher.notify_one();
         }
         let log = {
@@ -227,14 +255,8 @@ impl Hub {
             *count += 1;
             log.clone()
         };
-        let revoked = {
-            let mut keys = lock(&inner.keys);
-            let (revoked, count) = keys.entry(key.clone()).or_default();
-            *count += 1;
-            revoked.clone()
-        };
         let states = log.state.subscribe();
-        (Seat { hub: self.clone(), key: key.clone(), log, revoked }, states)
+        Ok((Seat { hub: self.clone(), key: key.clone(), log, revoked }, states))
     }
 
     /// Learns what a lane has just committed. Takes the canonical bytes of events whose log is watched.
