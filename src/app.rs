@@ -24,7 +24,7 @@ use crate::{
     forward::{Egress, vault::SecretKeys},
     service::{
         Parts, Rules, Services, api_keys::ApiKeys, lanes::LaneRules, log_streams::Credentials,
-        signer::CheckpointSigner,
+        signer::CheckpointSigner, watch::WatcherLimits,
     },
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
@@ -110,6 +110,10 @@ fn rules(settings: &Settings) -> Rules {
         lanes,
         default_retention_days: settings.retention.default_days,
         stream_patience: Duration::from_secs(settings.streams.slow_reader_seconds.into()),
+        watchers: WatcherLimits {
+            replica: settings.streams.watchers as usize,
+            key: settings.streams.watchers_per_key as usize,
+        },
         presigned_urls: settings.exports.presigned_urls,
         destinations: DestinationRules { allow_http: settings.log_streams.allow_http },
     }

@@ -3,6 +3,7 @@
 mod cors;
 mod forwarding;
 mod sources;
+mod streams;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,6 +13,7 @@ pub use self::{
     cors::CorsSettings,
     forwarding::{LogStreamSettings, SecretSettings},
     sources::{Flags, SettingsError, load},
+    streams::StreamSettings,
 };
 
 /// Every setting that a server has. The names here are the keys of the file; an environment
@@ -250,23 +252,6 @@ impl Default for ExportSettings {
     }
 }
 
-/// Streams of events, in and out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StreamSettings {
-    /// How long a client may take nothing while something waits for it.
-    pub slow_reader_seconds: u32,
-    /// Whether replicas on PostgreSQL tell each other at once what they wrote (LISTEN and NOTIFY, over a
-    /// connection of its own). Otherwise a watcher hears of it a second later.
-    pub listen: bool,
-}
-
-impl Default for StreamSettings {
-    fn default() -> Self {
-        Self { slow_reader_seconds: 60, listen: true }
-    }
-}
-
 /// Retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -357,8 +342,8 @@ impl Settings {
         if self.exports.retention_days == 0 {
             return impossible("exports.retention_days", "it must be at least 1");
         }
-        if self.streams.slow_reader_seconds == 0 {
-            return impossible("streams.slow_reader_seconds", "it must be at least 1");
+        if let Some(name) = self.streams.zero() {
+            return impossible(name, "it must be at least 1");
         }
         if !(1..=MOST_EXPORT_WORKERS).contains(&self.exports.workers) {
             return impossible("exports.workers", "it must be 1 to 16");

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 35] = [
+const KEYS: [(&str, Form); 37] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -49,6 +49,8 @@ const KEYS: [(&str, Form); 35] = [
     ("exports.retention_days", Form::Number),
     ("streams.slow_reader_seconds", Form::Number),
     ("streams.listen", Form::Boolean),
+    ("streams.watchers", Form::Number),
+    ("streams.watchers_per_key", Form::Number),
     ("exports.workers", Form::Number),
     ("exports.store_patience_seconds", Form::Number),
     ("exports.presigned_urls", Form::Boolean),

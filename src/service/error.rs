@@ -96,6 +96,9 @@ pub enum Error {
     /// The client of a stream took nothing for so many seconds while something waited for it.
     #[error("the client took nothing for {0} seconds; resume from next_sequence")]
     WatcherTooSlow(u64),
+    /// The key or the replica has as many watchers as it may have.
+    #[error("too many watchers; end some, or try another replica")]
+    TooManyWatchers,
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -196,9 +199,10 @@ impl Error {
             | Self::SecretsUnreadable(_)
             | Self::TooManyLogStreams(_) => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
-            Self::QueueFull | Self::AcknowledgementsNotRead(_) | Self::WatcherTooSlow(_) => {
-                Code::ResourceExhausted
-            }
+            Self::QueueFull
+            | Self::AcknowledgementsNotRead(_)
+            | Self::WatcherTooSlow(_)
+            | Self::TooManyWatchers => Code::ResourceExhausted,
             Self::Unavailable(_)
             | Self::ChangedMeanwhile
             | Self::Files(_)
@@ -247,6 +251,7 @@ impl Error {
             Self::QueueFull => "WRITE_QUEUE_FULL",
             Self::AcknowledgementsNotRead(_) => "ACKNOWLEDGEMENTS_NOT_READ",
             Self::WatcherTooSlow(_) => "WATCHER_TOO_SLOW",
+            Self::TooManyWatchers => "TOO_MANY_WATCHERS",
             Self::Unavailable(_) => "SERVICE_UNAVAILABLE",
             Self::Files(_) => "EXPORT_STORE_UNAVAILABLE",
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {

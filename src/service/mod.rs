@@ -50,6 +50,8 @@ pub struct Rules {
     pub default_retention_days: u32,
     /// How long the client of a stream may take nothing while something waits for it.
     pub stream_patience: Duration,
+    /// How many may watch logs at a time.
+    pub watchers: watch::WatcherLimits,
     /// Whether links to exports are those that a bucket signs, where it does.
     pub presigned_urls: bool,
     /// What destinations of log streams may be.
@@ -108,7 +110,7 @@ impl Services {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, credentials, shutdown } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
-        let hub = watch::Hub::new(store.clone(), shutdown.clone());
+        let hub = watch::Hub::new(store.clone(), rules.watchers, shutdown.clone());
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());

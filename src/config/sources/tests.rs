@@ -60,6 +60,8 @@ fn every_key_has_a_variable_that_works() {
         "3",
         "9",
         "false",
+        "11",
+        "12",
         "4",
         "8",
         "false",
@@ -87,6 +89,7 @@ fn every_key_has_a_variable_that_works() {
     assert_eq!((settings.exports.retention_days, settings.retention.default_days), (3, 30));
     assert_eq!(settings.retention.sweep_interval_seconds, 20);
     assert!(settings.streams.slow_reader_seconds == 9 && !settings.streams.listen);
+    assert_eq!((settings.streams.watchers, settings.streams.watchers_per_key), (11, 12));
     assert_eq!((settings.exports.workers, settings.exports.store_patience_seconds), (4, 8));
     assert!(!settings.exports.presigned_urls && settings.rest.expired_as_error);
     assert_eq!(settings.rest.max_body_bytes, 2_048);

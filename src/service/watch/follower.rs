@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    hub::{Hub, LogState, Seat},
+    hub::{Hub, Seat},
+    log::LogState,
     recent::Recent,
 };
 use crate::{
@@ -24,7 +25,7 @@ pub struct Follower {
 impl Follower {
     /// Takes a place. What is committed from now on is told, and what was committed is known.
     pub async fn join(hub: &Hub, tenant: Tenant) -> Result<Self> {
-        let (seat, states) = hub.join(&tenant.organization, None);
+        let (seat, states) = hub.join_as_service(&tenant.organization);
         let size = hub.inner().store.log_size(&tenant).await?;
         seat.log.grew_to(size);
         Ok(Self { hub: hub.clone(), seat, states, tenant })

@@ -14,9 +14,14 @@ use std::{
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::recent::{Budget, Recent, RecentEvents};
+use super::{
+    WatcherLimits,
+    log::{Log, LogState},
+    recent::{Budget, Recent},
+};
 use crate::{
     domain::ids::{ApiKeyId, OrganizationId},
+    service::error::Error,
     store::{PreparedEvent, Store, Written},
 };
 
@@ -28,55 +33,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_WHEN_TOLD: Duration = Duration::from_secs(5);
 /// Watchers that read older events at the same time. They wait for each other, not for connections,
 /// which lists and exports need as well.
-const HISTORY_READS: usize = 1;
-
-/// What watchers of a log wait for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogState {
-    /// How many committed events it has, as far as this replica knows.
-    pub size: u64,
-    /// Whether its organization was deleted.
-    pub gone: bool,
-}
-
-/// A log that is watched on this replica.
-#[derive(Debug)]
-pub struct Log {
-    /// Whose.
-    pub organization: OrganizationId,
-    /// The size that is committed, before watchers are told.
-    committed: AtomicU64,
-    state: watch::Sender<LogState>,
-    recent: Mutex<RecentEvents>,
-    /// Held while the newest events are read from the database, so that it is done once for all.
-    pub reading: tokio::sync::Mutex<()>,
-}
-
-impl Log {
-    /// Learns that the log has at least so many events, and tells its watchers.
-    pub fn grew_to(&self, size: u64) {
-        self.committed.fetch_max(size, Ordering::AcqRel);
-        self.publish();
-    }
-
-    fn publish(&self) {
-        let size = self.committed.load(Ordering::Acquire);
-        self.state.send_if_modified(|state| {
-            let grown = size > state.size;
-            state.size = state.size.max(size);
-            grown
-        });
-    }
-
-    fn is_gone(&self) {
-        self.state.send_if_modified(|state| !std::mem::replace(&mut state.gone, true));
-    }
-
-    /// The newest events.
-    pub fn recent(&self) -> MutexGuard<'_, RecentEvents> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+const HISTORY_READS: usize = 2;
+/// KiB of canonical events in frames of history that were not handed to the transport yet. Parsed, they
+/// take some four times as much.
+const HISTORY_ROOM: usize = 32 * 1_024;
 
 /// The watched logs by organization, with the number of their watchers.
 type Logs = HashMap<OrganizationId, (Arc<Log>, usize)>;
@@ -93,6 +53,8 @@ pub(super) struct Inner {
     logs: RwLock<Logs>,
     keys: Mutex<Keys>,
     watchers: AtomicUsize,
+    /// Those of them that are the service itself.
+    followers: AtomicUsize,
     budget: Arc<Budget>,
     /// Logs that grew since watchers were last told.
     grown: Mutex<HashSet<OrganizationId>>,
@@ -107,7 +69,9 @@ pub(super) struct Inner {
     pub hears: AtomicBool,
     /// Messages of other replicas about logs that are watched here.
     pub heard: AtomicU64,
-    pub history: Semaphore,
+    pub history: Arc<Semaphore>,
+    pub history_room: Arc<Semaphore>,
+    limits: WatcherLimits,
 }
 
 /// A watcher's place in the hub, until it is dropped.
@@ -140,6 +104,8 @@ impl Drop for Seat {
                     keys.remove(key);
                 }
             }
+        } else {
+            inner.followers.fetch_sub(1, Ordering::AcqRel);
         }
         inner.watchers.fetch_sub(1, Ordering::AcqRel);
     }
@@ -161,17 +127,28 @@ impl Inner {
     pub fn watchers(&self) -> usize {
         self.watchers.load(Ordering::Acquire)
     }
+
+    /// Counts another watcher of a key, unless it has as many as it may have.
+    fn seat_of(&self, key: &ApiKeyId) -> Option<CancellationToken> {
+        let mut keys = lock(&self.keys);
+        let (revoked, count) = keys.entry(key.clone()).or_default();
+        (*count < self.limits.key).then(|| {
+            *count += 1;
+            revoked.clone()
+        })
+    }
 }
 
 impl Hub {
     /// Nobody watches yet.
-    pub fn new(store: Store, shutdown: CancellationToken) -> Self {
+    pub fn new(store: Store, limits: WatcherLimits, shutdown: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             store,
             shutdown,
             logs: RwLock::default(),
             keys: Mutex::default(),
             watchers: AtomicUsize::new(0),
+            followers: AtomicUsize::new(0),
             budget: Arc::default(),
             grown: Mutex::default(),
             wake: Notify::new(),
@@ -181,7 +158,9 @@ impl Hub {
             wake_teller: Notify::new(),
             hears: AtomicBool::new(false),
             heard: AtomicU64::new(0),
-            history: Semaphore::new(HISTORY_READS),
+            history: Arc::new(Semaphore::new(HISTORY_READS)),
+            history_room: Arc::new(Semaphore::new(HISTORY_ROOM)),
+            limits,
         }))
     }
 
@@ -204,40 +183,56 @@ impl Hub {
         self.0.heard.load(Ordering::Acquire)
     }
 
-    /// Takes a place, and a view of the log's state: whatever is committed from now on will be told.
+    /// Takes a place for a caller, and a view of the log's state: whatever is committed from now on will
+    /// be told. Fails if the key or the replica has as many watchers as it may have.
     pub(super) fn join(
         &self,
         organization: &OrganizationId,
-        key: Option<&ApiKeyId>,
-    ) -> (Seat, watch::Receiver<LogState>) {
+        key: &ApiKeyId,
+    ) -> Result<(Seat, watch::Receiver<LogState>), Error> {
         let inner = &self.0;
         // First, so that lanes look.
-        if inner.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+        let others = inner.watchers.fetch_add(1, Ordering::AcqRel);
+        let callers = others.saturating_sub(inner.followers.load(Ordering::Acquire));
+        let revoked = (callers < inner.limits.replica).then(|| inner.seat_of(key)).flatten();
+        let Some(revoked) = revoked else {
+            inner.watchers.fetch_sub(1, Ordering::AcqRel);
+            return Err(Error::TooManyWatchers);
+        };
+        Ok(self.seat(organization, Some(key.clone()), revoked, others))
+    }
+
+    /// The same for the service itself, which has as many places as it needs.
+    pub(super) fn join_as_service(
+        &self,
+        organization: &OrganizationId,
+    ) -> (Seat, watch::Receiver<LogState>) {
+        self.0.followers.fetch_add(1, Ordering::AcqRel);
+        let others = self.0.watchers.fetch_add(1, Ordering::AcqRel);
+        self.seat(organization, None, CancellationToken::new(), others)
+    }
+
+    fn seat(
+        &self,
+        organization: &OrganizationId,
+        key: Option<ApiKeyId>,
+        revoked: CancellationToken,
+        others: usize,
+    ) -> (Seat, watch::Receiver<LogState>) {
+        let inner = &self.0;
+        if others == 0 {
             inner.first_watcher.notify_one();
         }
         let log = {
             let mut logs = inner.logs_mut();
             let (log, count) = logs.entry(organization.clone()).or_insert_with(|| {
-                let log = Log {
-                    organization: organization.clone(),
-                    committed: AtomicU64::new(0),
-                    state: watch::Sender::default(),
-                    recent: Mutex::new(RecentEvents::new(inner.budget.clone())),
-                    reading: tokio::sync::Mutex::default(),
-                };
-                (Arc::new(log), 0)
+                (Arc::new(Log::new(organization.clone(), inner.budget.clone())), 0)
             });
             *count += 1;
             log.clone()
         };
-        let revoked = key.map_or_else(CancellationToken::new, |key| {
-            let mut keys = lock(&inner.keys);
-            let (revoked, count) = keys.entry(key.clone()).or_default();
-            *count += 1;
-            revoked.clone()
-        });
-        let states = log.state.subscribe();
-        (Seat { hub: self.clone(), key: key.cloned(), log, revoked }, states)
+        let states = log.states();
+        (Seat { hub: self.clone(), key, log, revoked }, states)
     }
 
     /// Learns what a lane has just committed. Takes the canonical bytes of events whose log is watched.

@@ -8,6 +8,7 @@
 
 mod follower;
 mod hub;
+mod log;
 mod recent;
 mod replicas;
 mod start;
@@ -16,7 +17,7 @@ mod watcher;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub(super) use self::start::Start;
 use self::watcher::Watcher;
@@ -42,6 +43,15 @@ use crate::{
 
 /// Frames that may wait for a client beside those that HTTP/2 has taken.
 const WAITING_FRAMES: usize = 1;
+
+/// How many may watch at a time. Each is at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatcherLimits {
+    /// On this replica.
+    pub replica: usize,
+    /// With one key, on this replica.
+    pub key: usize,
+}
 
 /// Lets callers watch logs. Cheap to clone.
 #[derive(Clone)]
@@ -91,14 +101,14 @@ impl Watches {
         violations.into_result(())?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         // A place first and the size then: what is committed in between is told, or read, or both.
-        let (seat, states) = self.hub.join(&tenant.organization, Some(&caller.key_id));
+        let (seat, states) = self.hub.join(&tenant.organization, &caller.key_id)?;
         let size = self.store.log_size(&tenant).await?;
         seat.log.grew_to(size);
         let next = Start { store: &self.store, tenant: &tenant, size }
             .sequence(start, self.clock.now())
             .await?;
-        let (frames, received) = mpsc::channel(WAITING_FRAMES);
         let (tell_end, end) = oneshot::channel();
+        let (frames, stream) = stream::channel(WAITING_FRAMES, end);
         let mut watcher = Watcher {
             hub: self.hub.clone(),
             clock: self.clock.clone(),
@@ -117,6 +127,6 @@ impl Watches {
                 let _ = tell_end.send(WatchEnd { error, next_sequence: watcher.told });
             }
         });
-        Ok(WatchStream::new(received, end))
+        Ok(stream)
     }
 }

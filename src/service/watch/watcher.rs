@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    hub::{Hub, LogState, Seat},
+    hub::{Hub, Seat},
+    log::LogState,
     recent::Recent,
-    stream::{WatchContent, WatchFrame},
+    stream::{WatchContent, WatchFrame, WatchSender},
 };
 use crate::{
     domain::{caller::Tenant, clock::Clock, filter::EventFilter},
@@ -29,6 +30,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(12);
 const FRAME: PartBounds = PartBounds { events: 250, bytes: 256 * 1_024 };
 /// Most sequences of which one statement looks for matches: it must end soon.
 const HISTORY_SPAN: u64 = 20_000;
+/// Units of a KiB that a frame of history takes of the room for all of them before it is read.
+const FRAME_ROOM: u32 = 256;
 /// Who is no further behind than this reads the newest events, which are read once for all.
 const NEWEST: u64 = 512;
 
@@ -44,7 +47,7 @@ pub struct Watcher {
     pub next: u64,
     /// Where to resume after the last frame that was sent.
     pub told: u64,
-    pub frames: mpsc::Sender<WatchFrame>,
+    pub frames: WatchSender,
     /// How long the client may take nothing while something waits for it.
     pub patience: Duration,
 }
@@ -56,6 +59,9 @@ enum End {
     /// The client is told.
     Because(Error),
 }
+
+/// Events to send, where to go on after them, and what they take of the room for history.
+type Part = (Vec<Arc<Recent>>, u64, Option<OwnedSemaphorePermit>);
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
@@ -140,20 +146,20 @@ impl Watcher {
     async fn send_part(&mut self) -> std::result::Result<bool, End> {
         let size = self.states.borrow().size;
         // Boxed: a watcher that waits does not need the room.
-        let (events, next) = Box::pin(self.read(size)).await?;
+        let (events, next, room) = Box::pin(self.read(size)).await?;
         self.next = next;
         if events.is_empty() {
             return Ok(false);
         }
-        self.send(WatchContent::Events(events)).await?;
+        self.send(WatchContent::Events(events), room).await?;
         Ok(true)
     }
 
     /// The next events that match, and where to go on: from memory, from the end of the log, or from
     /// its history.
-    async fn read(&self, size: u64) -> Result<(Vec<Arc<Recent>>, u64)> {
+    async fn read(&mut self, size: u64) -> std::result::Result<Part, End> {
         if let Some(events) = self.recent() {
-            return self.matching(events);
+            return Ok(self.matching(events)?);
         }
         let kept_from = self.seat.log.recent().first();
         if size - self.next > NEWEST || kept_from.is_some_and(|first| first > self.next) {
@@ -162,14 +168,15 @@ impl Watcher {
         }
         let _turn = self.seat.log.reading.lock().await;
         if let Some(events) = self.recent() {
-            return self.matching(events);
+            return Ok(self.matching(events)?);
         }
         let (store, organization) = (&self.hub.inner().store, &self.tenant.organization);
-        let part = store.watch_newest(organization, self.next..size, FRAME).await?;
+        let part = store.watch_newest(organization, self.next..size, FRAME).await;
+        let part = part.map_err(Error::from)?;
         let events: Vec<_> = part.rows.into_iter().map(|row| Arc::new(row.into())).collect();
         self.seat.log.recent().add(events.iter().cloned());
-        let (events, _) = self.matching(events)?;
-        Ok((events, part.next))
+        let (events, ..) = self.matching(events)?;
+        Ok((events, part.next, None))
     }
 
     /// What is kept in memory from here on.
@@ -178,7 +185,7 @@ impl Watcher {
     }
 
     /// Those of the events that match, and the sequence after all of them.
-    fn matching(&self, mut events: Vec<Arc<Recent>>) -> Result<(Vec<Arc<Recent>>, u64)> {
+    fn matching(&self, mut events: Vec<Arc<Recent>>) -> Result<Part> {
         let next = events.last().map_or(self.next, |last| last.sequence + 1);
         understood(&events)?;
         if self.filter != EventFilter::default() {
@@ -186,39 +193,94 @@ impl Watcher {
                 event.record().is_some_and(|record| self.filter.matches(&record.logged.event))
             });
         }
-        Ok((events, next))
+        Ok((events, next, None))
     }
 
-    async fn read_history(&self, size: u64) -> Result<(Vec<Arc<Recent>>, u64)> {
+    /// Reads what is older. Only who can send it at once: nothing is held for a client that does not read
+    /// but the frame that waits for it.
+    async fn read_history(&mut self, size: u64) -> std::result::Result<Part, End> {
+        self.within_patience(async |frames| frames.ready().await.is_ok()).await?;
+        let (turn, mut room) = self.wait_for_room().await?;
         let inner = self.hub.inner();
-        let _turn = inner.history.acquire().await;
         let end = size.min(self.next.saturating_add(HISTORY_SPAN));
-        let part =
-            inner.store.watch_history(&self.tenant, &self.filter, self.next..end, FRAME).await?;
+        let part = inner.store.watch_history(&self.tenant, &self.filter, self.next..end, FRAME);
+        let part = part.await.map_err(Error::from)?;
+        drop(turn);
+        let bytes: usize = part.rows.iter().map(|row| row.payload.len()).sum();
+        // What was not needed is given back.
+        drop(room.split((FRAME_ROOM as usize).saturating_sub(bytes.div_ceil(1_024))));
         let events: Vec<_> = part.rows.into_iter().map(|row| Arc::new(row.into())).collect();
         understood(&events)?;
-        Ok((events, part.next))
+        Ok((events, part.next, Some(room)))
+    }
+
+    /// Waits for room for a frame of history, and for the turn to read it. The stream stays alive
+    /// meanwhile.
+    async fn wait_for_room(
+        &mut self,
+    ) -> std::result::Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), End> {
+        let hub = self.hub.clone();
+        let wanted = async {
+            let room = hub.inner().history_room.clone().acquire_many_owned(FRAME_ROOM).await;
+            let turn = hub.inner().history.clone().acquire_owned().await;
+            turn.ok().zip(room.ok())
+        };
+        tokio::pin!(wanted);
+        loop {
+            self.check()?;
+            let found = tokio::select! {
+                biased;
+                found = &mut wanted => Some(found),
+                () = self.frames.closed() => None,
+                () = self.hub.inner().shutdown.cancelled() => None,
+                () = self.seat.revoked.cancelled() => None,
+                () = sleep(HEARTBEAT) => {
+                    self.send_heartbeat().await?;
+                    None
+                }
+            };
+            if let Some(found) = found {
+                // They are never closed.
+                return found.ok_or_else(|| shutting_down().into());
+            }
+        }
     }
 
     async fn send_heartbeat(&mut self) -> std::result::Result<(), End> {
         let tree_size = self.states.borrow().size.max(self.next);
         let sent_at = self.clock.now();
-        self.send(WatchContent::Heartbeat { tree_size, sent_at }).await
+        self.send(WatchContent::Heartbeat { tree_size, sent_at }, None).await
     }
 
-    /// Sends a frame. Waits for a client that does not read, but not for ever.
-    async fn send(&mut self, content: WatchContent) -> std::result::Result<(), End> {
-        let frame = WatchFrame { content, next_sequence: self.next };
-        tokio::select! {
-            biased;
-            sent = self.frames.send(frame) => sent.map_err(|_| End::Left)?,
-            () = self.hub.inner().shutdown.cancelled() => return Err(shutting_down().into()),
-            () = tokio::time::sleep(self.patience) => {
-                return Err(Error::WatcherTooSlow(self.patience.as_secs()).into());
-            }
-        }
+    /// Sends a frame.
+    async fn send(
+        &mut self,
+        content: WatchContent,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> std::result::Result<(), End> {
+        let (before, next_sequence) = (self.told, self.next);
+        let frame = WatchFrame { content, next_sequence, room };
+        self.within_patience(async move |frames| frames.send(before, frame).await.is_ok()).await?;
         self.told = self.next;
         Ok(())
+    }
+
+    /// Waits for a client that does not read, but not for ever. What waited for it is dropped then: the
+    /// client may keep its connection without reading.
+    async fn within_patience(
+        &mut self,
+        work: impl AsyncFnOnce(&WatchSender) -> bool,
+    ) -> std::result::Result<(), End> {
+        tokio::select! {
+            biased;
+            is_there = work(&self.frames) => return if is_there { Ok(()) } else { Err(End::Left) },
+            () = self.hub.inner().shutdown.cancelled() => return Err(shutting_down().into()),
+            () = sleep(self.patience) => {}
+        }
+        if let Some(before) = self.frames.take_back() {
+            self.told = before;
+        }
+        Err(Error::WatcherTooSlow(self.patience.as_secs()).into())
     }
 }
 

@@ -1,6 +1,10 @@
 //! How a stream ends: with the reason, and with where to resume.
 
-use audit_logs::proto::v1::{ApiKeysListRequest, ApiKeysRevokeRequest, OrganizationsDeleteRequest};
+use audit_logs::{
+    client::AuditLogs,
+    config::Settings,
+    proto::v1::{ApiKeysListRequest, ApiKeysRevokeRequest, OrganizationsDeleteRequest},
+};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -13,6 +17,7 @@ on_every_engine!(
     a_revoked_key_ends_the_stream,
     who_does_not_read_is_ended_and_resumes_without_a_gap,
     a_client_that_leaves_is_forgotten,
+    a_key_and_a_replica_have_only_so_many_watchers,
 );
 
 async fn a_shutdown_says_where_to_resume(engine: Engine) {
@@ -102,4 +107,32 @@ async fn a_client_that_leaves_is_forgotten(engine: Engine) {
     assert_eq!(hub.watchers(), 1);
     drop(seen);
     until("nobody watches", async || (hub.watchers() == 0).then_some(())).await;
+}
+
+async fn a_key_and_a_replica_have_only_so_many_watchers(engine: Engine) {
+    let limits = |settings: &mut Settings| {
+        settings.streams.watchers = 2;
+        settings.streams.watchers_per_key = 1;
+    };
+    let server = TestServer::start_with(engine, limits).await;
+    let client = client_with_events(&server, 1).await;
+    let second = server.client_as(&server.key_with(&["events:read"], &["acme"]).await).await;
+    let third = server.client_as(&server.key_with(&["events:read"], &["acme"]).await).await;
+    let mut first = Seen::start(&client, from(0)).await;
+    first.until_next(1).await;
+    let refused = async |client: &AuditLogs| {
+        let refused = client.clone().watch_events(from(0)).await.unwrap_err();
+        let refusal = Refusal::of(&refused);
+        assert_eq!(refusal.code, Code::ResourceExhausted);
+        assert_eq!(refusal.reason, "TOO_MANY_WATCHERS");
+    };
+    refused(&client).await;
+    let mut other = Seen::start(&second, from(0)).await;
+    other.until_next(1).await;
+    refused(&third).await;
+    // A place that was given up is free.
+    drop(first);
+    let hub = server.services.watches.hub();
+    until("the first has left", async || (hub.watchers() == 1).then_some(())).await;
+    Seen::start(&client, from(0)).await.until_next(1).await;
 }
