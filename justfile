@@ -65,9 +65,14 @@ test:
 
 # Runs the README's own test command, with the PostgreSQL half required.
 test-all:
-    just moto
+    just moto receivers
     AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required AUDIT_LOGS_TEST_S3=required \
-        just readme-block test
+        AUDIT_LOGS_TEST_RECEIVERS=required just readme-block test
+
+# Lints and tests what only a build with the feature `kafka` has, against a broker.
+kafka: receiver-kafka
+    cargo clippy --all-targets --features kafka --locked -- -D warnings
+    AUDIT_LOGS_TEST_RECEIVERS=required cargo test --features kafka --locked --lib --test it kafka::
 
 # Puts the S3 server of the tests, pinned, into target/moto.
 moto:
@@ -80,9 +85,9 @@ moto:
         cp "$pinned" target/moto/requirements.txt
     fi
 
-# Puts the receivers of log streams, pinned, where the tests find them: rsyslog by apt-get, which needs
-# root, an OpenTelemetry Collector, built with go, and Apache Kafka, which needs Maven and a Java 17.
-receivers: receiver-rsyslog receiver-collector receiver-kafka
+# rsyslog comes by apt-get, which needs root; the collector is built with go.
+# Puts servers that take log streams, pinned, where the tests find them; `just kafka` does so with Kafka.
+receivers: receiver-rsyslog receiver-collector
 
 [private]
 receiver-rsyslog:
@@ -99,6 +104,7 @@ receiver-collector:
     cd tests/it/receivers/servers/collector && go build -mod=readonly -trimpath -buildvcs=false \
         -o {{ justfile_directory() }}/target/collector/collector .
 
+# From Maven Central; needs Maven and a Java 17.
 [private]
 receiver-kafka:
     #!/usr/bin/env bash

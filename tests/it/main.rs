@@ -2,8 +2,9 @@
 //!
 //! SQLite always runs. PostgreSQL runs where a server can be started (`initdb` is found) or is
 //! named by `AUDIT_LOGS_TEST_POSTGRES_URL`; with `AUDIT_LOGS_TEST_POSTGRES=required` its absence is
-//! a failure. The same holds for moto, an S3 server (`just moto`), and `AUDIT_LOGS_TEST_S3`. One
-//! binary, so that there is one PostgreSQL server and one link.
+//! a failure. The same holds for moto, an S3 server (`just moto`), and `AUDIT_LOGS_TEST_S3`, and for
+//! what takes log streams (`just receivers`), and `AUDIT_LOGS_TEST_RECEIVERS`. One binary, so that
+//! there is one PostgreSQL server and one link.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -6,7 +6,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Running, authority::Authority};
-use crate::support::postgres::free_port;
 
 /// Whether it can be started.
 pub fn is_installed() -> bool {
@@ -26,7 +25,7 @@ impl Collector {
     pub async fn start(authority: &Authority) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = authority.certify_in(directory.path(), "127.0.0.1");
-        let port = free_port();
+        let port = super::port();
         let configuration = format!(
             "receivers:
   otlp:

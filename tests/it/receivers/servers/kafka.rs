@@ -1,4 +1,4 @@
-//! Apache Kafka: one broker, and Kafka's own consumer to read what it holds. (`kafka/` says which jars.)
+//! Apache Kafka: one broker, and Kafka's own consumer to read what it holds. `kafka/` says which jars.
 
 use std::{
     fs,
@@ -9,7 +9,6 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Running, authority::Authority};
-use crate::support::postgres::free_port;
 
 /// The topic that a broker starts with.
 pub const TOPIC: &str = "audit";
@@ -54,7 +53,7 @@ impl Kafka {
         let (certificate, key) = authority.certify("127.0.0.1");
         let store = directory.path().join("store.pem");
         fs::write(&store, key + &certificate).unwrap();
-        let [tls_port, port, controller] = [free_port(), free_port(), free_port()];
+        let [tls_port, port, controller] = [super::port(), super::port(), super::port()];
         let (user, password) = USER;
         let properties = format!(
             "process.roles=broker,controller

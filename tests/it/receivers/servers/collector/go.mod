@@ -1,6 +1,6 @@
 module auditlogs.test/collector
 
-go 1.26.8
+go 1.26.0
 
 require (
 	go.opentelemetry.io/collector/component v1.66.0
