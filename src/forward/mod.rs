@@ -9,11 +9,12 @@ pub mod aws;
 mod destinations;
 mod egress;
 pub mod http;
+mod key_pair;
 pub mod payload;
 pub mod vault;
 
 use self::destinations::{
-    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, SplunkSink,
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, SnowflakeSink, SplunkSink,
 };
 pub use self::egress::Egress;
 use crate::domain::{
@@ -160,6 +161,9 @@ pub fn open(
         Destination::S3(config) => Arc::new(BucketSink::s3(stream, config, secrets, egress)?),
         Destination::GoogleCloudStorage(config) => {
             Arc::new(BucketSink::google_cloud_storage(stream, config, secrets, egress)?)
+        }
+        Destination::Snowflake(config) => {
+            Arc::new(SnowflakeSink::new(stream, config, secrets, egress)?)
         }
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)

@@ -5,6 +5,7 @@ mod bucket;
 mod datadog;
 mod generic_https;
 mod layout;
+mod snowflake;
 mod splunk;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use reqwest::{
 
 pub use self::{
     azure_sentinel::AzureSentinelSink, bucket::BucketSink, datadog::DatadogSink,
-    generic_https::GenericHttpsSink, splunk::SplunkSink,
+    generic_https::GenericHttpsSink, snowflake::SnowflakeSink, splunk::SplunkSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

@@ -12,6 +12,7 @@
 pub mod azure_sentinel;
 mod datadog;
 mod generic_https;
+pub mod snowflake;
 mod splunk;
 mod tls;
 
@@ -43,6 +44,7 @@ pub use self::{
     azure_sentinel::AzureSentinel,
     datadog::Datadog,
     generic_https::{GenericHttps, RequestForm},
+    snowflake::Snowflake,
     splunk::Splunk,
 };
 
