@@ -2,9 +2,10 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "auditlogs/v1/audit_logs_service.proto",
     "auditlogs/v1/organizations_service.proto",
+    "auditlogs/v1/log_streams_service.proto",
     "auditlogs/v1/api_keys_service.proto",
     "auditlogs/v1/transparency_log_service.proto",
     // So that clients can read error details through reflection.

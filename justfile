@@ -80,6 +80,41 @@ moto:
         cp "$pinned" target/moto/requirements.txt
     fi
 
+# Puts the receivers of log streams, pinned, where the tests find them: rsyslog by apt-get, which needs
+# root, an OpenTelemetry Collector, built with go, and Apache Kafka, which needs Maven and a Java 17.
+receivers: receiver-rsyslog receiver-collector receiver-kafka
+
+[private]
+receiver-rsyslog:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! [[ -x /usr/sbin/rsyslogd && -e /usr/lib/$(uname -m)-linux-gnu/rsyslog/lmnsd_ossl.so ]]; then
+        apt-get update --quiet || true
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
+            rsyslog rsyslog-openssl
+    fi
+
+[private]
+receiver-collector:
+    cd tests/it/receivers/servers/collector && go build -mod=readonly -trimpath -buildvcs=false \
+        -o {{ justfile_directory() }}/target/collector/collector .
+
+[private]
+receiver-kafka:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    pinned=$PWD/tests/it/receivers/servers/kafka
+    mkdir -p target/kafka
+    cd target/kafka
+    if ! cmp --silent "$pinned/jars.sha256" jars.sha256; then
+        rm -rf lib
+        mvn --quiet --batch-mode --file "$pinned/pom.xml" dependency:copy-dependencies \
+            -DoutputDirectory="$PWD/lib"
+        # Every jar that is there, and no other.
+        diff <(cd lib && sha256sum *.jar) "$pinned/jars.sha256"
+        cp "$pinned/jars.sha256" .
+    fi
+
 # Breaks the service and its database in every way that the suite knows, 100 times each; the log says
 # what was done and found. A seed makes the same random choices: `just torture 100 42`.
 torture ROUNDS="100" SEED="":

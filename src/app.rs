@@ -15,11 +15,16 @@ use tonic::{service::Routes, transport::Server};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::Settings,
-    domain::{api_key::KeyValue, clock::Clock, schema_check::TargetRule},
+    config::{Secret, Settings},
+    domain::{
+        api_key::KeyValue, clock::Clock, destination_check::DestinationRules,
+        schema_check::TargetRule,
+    },
     export::files::ExportFiles,
+    forward::{Egress, vault::SecretKeys},
     service::{
-        Parts, Rules, Services, api_keys::ApiKeys, lanes::LaneRules, signer::CheckpointSigner,
+        Parts, Rules, Services, api_keys::ApiKeys, lanes::LaneRules, log_streams::Credentials,
+        signer::CheckpointSigner,
     },
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
@@ -106,6 +111,7 @@ fn rules(settings: &Settings) -> Rules {
         default_retention_days: settings.retention.default_days,
         stream_patience: Duration::from_secs(settings.streams.slow_reader_seconds.into()),
         presigned_urls: settings.exports.presigned_urls,
+        destinations: DestinationRules { allow_http: settings.log_streams.allow_http },
     }
 }
 
@@ -134,6 +140,19 @@ pub fn open_files(settings: &Settings) -> Result<ExportFiles> {
         .map_err(anyhow::Error::msg)
 }
 
+/// What destinations of log streams are reached with.
+fn credentials(settings: &Settings) -> Result<Credentials> {
+    let egress = Egress::parse(&settings.log_streams.allowed_networks)
+        .map_err(anyhow::Error::msg)
+        .context("the setting log_streams.allowed_networks cannot be used")?;
+    let current = settings.secrets.key.as_ref().map(Secret::reveal);
+    let previous = settings.secrets.previous_keys.as_ref().map_or("", Secret::reveal);
+    let keys = SecretKeys::parse(current, previous)
+        .map_err(anyhow::Error::msg)
+        .context("the settings secrets.key and secrets.previous_keys cannot be used")?;
+    Ok(Credentials::new(keys, egress))
+}
+
 impl App {
     /// Binds the listener and puts everything together. Health answers from the first moment of
     /// [`App::run`]; the rest once the database is ready.
@@ -155,6 +174,7 @@ impl App {
             public_url,
             rules: rules(&settings),
             signer,
+            credentials: credentials(&settings)?,
             shutdown: shutdown.clone(),
         });
         let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;

@@ -23,7 +23,7 @@ pub use self::follow::{Follower, Told};
 use crate::{
     proto::v1::{
         CreateExportRequest, Export, ExportFormat, ExportState, GetExportRequest,
-        audit_logs_client::AuditLogsClient,
+        audit_logs_client::AuditLogsClient, log_streams_client::LogStreamsClient,
     },
     tls,
 };
@@ -60,10 +60,14 @@ impl Interceptor for Bearer {
 /// `auditlogs.v1.AuditLogs`, with a key.
 pub type AuditLogs = AuditLogsClient<InterceptedService<Channel, Bearer>>;
 
+/// `auditlogs.v1.LogStreams`, with a key.
+pub type LogStreams = LogStreamsClient<InterceptedService<Channel, Bearer>>;
+
 /// A connection to a server.
 #[derive(Clone)]
 pub struct Client {
     audit_logs: AuditLogs,
+    log_streams: LogStreams,
     http: reqwest::Client,
 }
 
@@ -76,13 +80,20 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT);
         let channel = endpoint.connect().await;
         let channel = channel.with_context(|| format!("cannot connect to {url}"))?;
-        let audit_logs = AuditLogsClient::with_interceptor(channel, Bearer::new(api_key)?);
-        Ok(Self { audit_logs, http: http_client() })
+        let bearer = Bearer::new(api_key)?;
+        let log_streams = LogStreamsClient::with_interceptor(channel.clone(), bearer.clone());
+        let audit_logs = AuditLogsClient::with_interceptor(channel, bearer);
+        Ok(Self { audit_logs, log_streams, http: http_client() })
     }
 
     /// The event service.
     pub fn audit_logs(&self) -> AuditLogs {
         self.audit_logs.clone()
+    }
+
+    /// The service of log streams.
+    pub fn log_streams(&self) -> LogStreams {
+        self.log_streams.clone()
     }
 
     /// Exports to the file at `path` and returns the export. Calls `progress` with each state that

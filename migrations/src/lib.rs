@@ -17,6 +17,7 @@ mod m20261121_000006_export_formats;
 mod m20261121_000007_organization_details;
 mod m20261121_000008_retention;
 mod m20261121_000009_export_jobs;
+mod m20261121_000010_export_budgets;
 mod m20261121_000011_log_streams;
 
 /// Runs the migrations, in order.
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_organization_details::Migration),
             Box::new(m20261121_000008_retention::Migration),
             Box::new(m20261121_000009_export_jobs::Migration),
+            Box::new(m20261121_000010_export_budgets::Migration),
             Box::new(m20261121_000011_log_streams::Migration),
         ]
     }

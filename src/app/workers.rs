@@ -11,7 +11,10 @@ use crate::{
     export::files::ExportFiles,
     service::{Services, watch::Replicas},
     store::Store,
-    worker::{export::ExportWorker, housekeeping::Housekeeper, retention::RetentionSweeper},
+    worker::{
+        export::ExportWorker, forward::Forwarder, housekeeping::Housekeeper,
+        retention::RetentionSweeper,
+    },
 };
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -42,6 +45,15 @@ pub fn spawn(
         let name = owner.clone();
         workers.spawn(Replicas::new(hub.clone(), name).run());
     }
+    let forwarder = Forwarder {
+        store: store.clone(),
+        clock: clock.clone(),
+        hub: hub.clone(),
+        streams: services.log_streams.clone(),
+        owner: owner.clone(),
+        deliveries: usize::try_from(settings.log_streams.deliveries).unwrap_or(usize::MAX),
+    };
+    workers.spawn(forwarder.run(shutdown.clone()));
     for number in 0..settings.exports.workers {
         let owner = format!("{}_{number}", exports.owner);
         workers.spawn(ExportWorker { owner, ..exports.clone() }.run(shutdown.clone()));

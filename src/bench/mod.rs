@@ -11,6 +11,7 @@ mod plan;
 mod postgres;
 mod process;
 mod progress;
+mod receiver;
 mod report;
 mod rows;
 mod sample;
@@ -36,7 +37,9 @@ use self::{
     report::{EngineReport, Section},
     sample::Sample,
     server::Server,
-    topics::{batch, create, ingest as streams, long_log, memory, organizations, receipts, watch},
+    topics::{
+        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, watch,
+    },
 };
 pub use self::{
     plan::{Backend, Plan, Topic},
@@ -166,6 +169,9 @@ impl Bench {
         }
         if wanted(Topic::Watch) {
             sections.push(watch::run(ground).await?);
+        }
+        if wanted(Topic::Forward) {
+            sections.push(forward::run(ground).await?);
         }
         if wanted(Topic::Memory) {
             sections.push(memory::run(ground).await?);

@@ -35,6 +35,8 @@ pub enum Topic {
     Receipts,
     /// Watchers, busy and idle.
     Watch,
+    /// Log streams, one and many.
+    Forward,
     /// A log to CSV.
     Export,
     /// Memory of the server.
@@ -45,13 +47,14 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
         Self::Batch,
         Self::Ingest,
         Self::Organizations,
         Self::Receipts,
         Self::Watch,
+        Self::Forward,
         Self::Export,
         Self::Memory,
         Self::Growth,
@@ -65,6 +68,7 @@ impl Topic {
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
             Self::Watch => "watch",
+            Self::Forward => "forward",
             Self::Export => "export",
             Self::Memory => "memory",
             Self::Growth => "growth",
@@ -106,6 +110,10 @@ pub struct Plan {
     pub idle_watchers: usize,
     /// See `idle_watchers`.
     pub idle_seconds: u64,
+    /// How many events a log stream forwards at once.
+    pub forwarded_events: u64,
+    /// How many log streams there are where there are many.
+    pub log_streams: usize,
     /// How many events an export has.
     pub export_events: u64,
     /// Sizes of a log at which rates are measured, ascending from 0.
@@ -122,6 +130,8 @@ impl Plan {
             organizations: 1_000,
             idle_watchers: 5_000,
             idle_seconds: 24,
+            forwarded_events: 300_000,
+            log_streams: 500,
             export_events: 1_000_000,
             growth: &[0, 1_000_000, 5_000_000],
         }
@@ -136,6 +146,8 @@ impl Plan {
             organizations: 1_000,
             idle_watchers: 500,
             idle_seconds: 2,
+            forwarded_events: 10_000,
+            log_streams: 50,
             export_events: 20_000,
             growth: &[0, 20_000, 50_000],
         }

@@ -60,6 +60,8 @@ impl Server {
                 ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
                 ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
                 ("AUDIT_LOGS_BOOTSTRAP_API_KEY", key.clone()),
+                // The receiver of log streams is here.
+                ("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
             ],
             directory,
             log: &log,

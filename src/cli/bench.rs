@@ -20,6 +20,7 @@ What is measured, each figure beside its peer in the same run:
   organizations  one organization and 1,000
   receipts       with and without receipts
   watch          how soon 100 watchers are told of 1,000 events/s, and what 5,000 idle ones cost
+  forward        one log stream to an HTTPS receiver beside the receiver's own ceiling, and 500 streams
   export         a log of 1,000,000 events to CSV and JSON Lines, against psql \\copy (SQLite: sqlite3 -csv)
   memory         of the server, idle and at load
   growth         rates at 0, 1 M and 5 M events in one log

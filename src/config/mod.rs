@@ -1,12 +1,18 @@
 //! Settings: flag, then environment, then `audit-logs.toml`, then default.
 
+mod cors;
+mod forwarding;
 mod sources;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::sources::{Flags, SettingsError, load};
+pub use self::{
+    cors::CorsSettings,
+    forwarding::{LogStreamSettings, SecretSettings},
+    sources::{Flags, SettingsError, load},
+};
 
 /// Every setting that a server has. The names here are the keys of the file; an environment
 /// variable is `AUDIT_LOGS_`, the key in upper case, `_` for a dot.
@@ -53,6 +59,10 @@ pub struct Settings {
     pub rest: RestSettings,
     /// Browsers.
     pub cors: CorsSettings,
+    /// Log streams.
+    pub log_streams: LogStreamSettings,
+    /// Secrets of destinations.
+    pub secrets: SecretSettings,
 }
 
 impl Default for Settings {
@@ -78,6 +88,8 @@ impl Default for Settings {
             retention: RetentionSettings::default(),
             rest: RestSettings::default(),
             cors: CorsSettings::default(),
+            log_streams: LogStreamSettings::default(),
+            secrets: SecretSettings::default(),
         }
     }
 }
@@ -87,12 +99,6 @@ const MOST_LANES: u32 = 64;
 const LEAST_QUEUE_BYTES: u32 = 32 * 1_024 * 1_024;
 const LEAST_BODY_BYTES: u32 = 1_024;
 const MOST_BODY_BYTES: u32 = 32 * 1_024 * 1_024;
-
-/// Whether a text is what browsers send as `Origin` (RFC 6454, section 7), or stands for all.
-fn is_origin(text: &str) -> bool {
-    text == "*"
-        || reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
-}
 
 /// A text that `Debug` hides.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,22 +300,6 @@ impl Default for RestSettings {
     }
 }
 
-/// Browsers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CorsSettings {
-    /// Origins whose pages may call gRPC-Web and REST, separated by commas; `*` for all, empty for
-    /// none.
-    pub allowed_origins: String,
-}
-
-impl CorsSettings {
-    /// The origins one by one.
-    pub fn origins(&self) -> impl Iterator<Item = &str> {
-        self.allowed_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
-    }
-}
-
 impl Settings {
     /// The database's URL.
     pub fn database_url(&self) -> String {
@@ -385,10 +375,7 @@ impl Settings {
         if !(LEAST_BODY_BYTES..=MOST_BODY_BYTES).contains(&self.rest.max_body_bytes) {
             return impossible("rest.max_body_bytes", "it must be 1024 to 33554432 (32 MiB)");
         }
-        if !self.cors.origins().all(is_origin) {
-            let why = "every origin must be * or like https://example.com, without a path";
-            return impossible("cors.allowed_origins", why);
-        }
-        Ok(())
+        self.cors.validate()?;
+        self.log_streams.validate()
     }
 }

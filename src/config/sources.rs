@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 30] = [
+const KEYS: [(&str, Form); 35] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -57,6 +57,11 @@ const KEYS: [(&str, Form); 30] = [
     ("rest.max_body_bytes", Form::Number),
     ("rest.expired_as_error", Form::Boolean),
     ("cors.allowed_origins", Form::Text),
+    ("log_streams.allowed_networks", Form::Text),
+    ("log_streams.allow_http", Form::Boolean),
+    ("log_streams.deliveries", Form::Number),
+    ("secrets.key", Form::Text),
+    ("secrets.previous_keys", Form::Text),
     ("config", Form::Text),
 ];
 /// Variables that the client commands read.

@@ -1,6 +1,6 @@
 //! Where a log stream sends events: what an operator configures, apart from the secrets.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -78,6 +78,15 @@ impl Destination {
             Self::GenericHttps(_) => &["signing_secret"],
             Self::Kafka(_) => &["password"],
             Self::Syslog(_) | Self::Otlp(_) => &[],
+        }
+    }
+
+    /// How old an event may be by its own account for the destination to take it as dated so; `None` where
+    /// that does not matter. Datadog's documentation ("Send logs") has 18 hours.
+    pub const fn max_age(&self) -> Option<Duration> {
+        match self {
+            Self::Datadog(_) => Some(Duration::from_secs(18 * 3_600)),
+            _ => None,
         }
     }
 

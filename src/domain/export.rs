@@ -153,6 +153,8 @@ pub struct Export {
     /// How often a worker took it. Each attempt writes a file of its own, so that a worker that was
     /// given up cannot touch what its successor wrote.
     pub attempt: u64,
+    /// How many attempts failed for a reason that may be the export's own.
+    pub failures: u64,
     /// What must be taken back before the next attempt, or once the export has ended.
     pub remains: Option<Remains>,
     /// When it was created.

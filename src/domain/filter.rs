@@ -34,19 +34,32 @@ impl EventFilter {
 
     /// Whether an event matches, as the database would say.
     pub fn matches(&self, event: &Event) -> bool {
+        self.mismatch(event).is_none()
+    }
+
+    /// What of an event does not match, as a noun; `None` if it matches.
+    pub fn mismatch(&self, event: &Event) -> Option<&'static str> {
         let any = |values: &[String], value: &str| {
             values.is_empty() || values.iter().any(|wanted| wanted == value)
         };
         let any_target = |values: &[String], part: fn(&Party) -> &str| {
-            values.is_empty()
-                || event.targets.iter().any(|target| values.iter().any(|v| v == part(target)))
+            values.is_empty() || event.targets.iter().any(|target| any(values, part(target)))
         };
-        any(&self.actions, &event.action)
-            && any(&self.actor_ids, &event.actor.id)
-            && (self.actor_names.is_empty()
-                || event.actor.name.as_ref().is_some_and(|name| self.actor_names.contains(name)))
-            && any_target(&self.target_types, |target| &target.kind)
-            && any_target(&self.target_ids, |target| &target.id)
+        if !any(&self.actions, &event.action) {
+            Some("action")
+        } else if !any(&self.actor_ids, &event.actor.id) {
+            Some("actor id")
+        } else if !self.actor_names.is_empty()
+            && !event.actor.name.as_ref().is_some_and(|name| self.actor_names.contains(name))
+        {
+            Some("actor name")
+        } else if !any_target(&self.target_types, |target| &target.kind) {
+            Some("target types")
+        } else if !any_target(&self.target_ids, |target| &target.id) {
+            Some("target ids")
+        } else {
+            None
+        }
     }
 
     /// Checks the number and form of the values.

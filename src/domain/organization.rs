@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{OrganizationCursor, OrganizationDomainId, OrganizationId},
+    log_stream::LogStream,
     retention::RetentionState,
     timestamp::Timestamp,
 };
@@ -101,6 +102,8 @@ pub struct AuditLogConfiguration {
     pub active: bool,
     /// What retention did to its log, and whether it is held.
     pub retention: RetentionState,
+    /// Its oldest log stream, if it has one.
+    pub log_stream: Option<LogStream>,
 }
 
 #[cfg(test)]

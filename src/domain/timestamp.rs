@@ -26,6 +26,13 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant so much later, at most the latest that there is.
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
     /// Whole milliseconds since the epoch; 0 before it (as ULIDs count).
     pub fn millis(self) -> u64 {
         u64::try_from(self.0.div_euclid(1_000)).unwrap_or(0)

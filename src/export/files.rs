@@ -4,8 +4,8 @@ use std::{fmt, fs, io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use object_store::{
-    ClientOptions, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, RetryConfig,
+    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, GetResult, ObjectStore,
+    ObjectStoreExt, ObjectStoreScheme, RetryConfig,
     aws::AmazonS3Builder,
     azure::MicrosoftAzureBuilder,
     gcp::GoogleCloudStorageBuilder,
@@ -72,6 +72,30 @@ impl Part {
     }
 }
 
+/// Attempts at an export. Each has a file of its own, whose name starts with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempts {
+    /// All that there ever were: for an export that has ended.
+    All,
+    /// Those up to one: while another may be under way that came after it.
+    UpTo(u64),
+}
+
+impl Attempts {
+    fn contain(self, attempt: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::UpTo(last) => attempt <= last,
+        }
+    }
+
+    /// Whether one of them wrote the file with that name.
+    fn wrote(self, name: &str) -> bool {
+        let attempt = name.split('.').next().and_then(|number| number.parse().ok());
+        attempt.map_or(self == Self::All, |attempt| self.contain(attempt))
+    }
+}
+
 /// A directory or a bucket for export files.
 #[derive(Clone)]
 pub struct ExportFiles {
@@ -108,6 +132,13 @@ impl fmt::Debug for ExportFiles {
 
 /// How long one request to a bucket may take.
 const REQUEST: Duration = Duration::from_secs(30);
+
+/// For as long as `patience`, however often: first at once, soon at most every tenth of it.
+fn retries(patience: Duration) -> RetryConfig {
+    let backoff =
+        BackoffConfig { init_backoff: patience / 600, max_backoff: patience / 10, base: 3.0 };
+    RetryConfig { backoff, max_retries: usize::MAX, retry_timeout: patience }
+}
 
 /// Makes the client of a bucket, with the options that its builder knows.
 macro_rules! bucket {
@@ -146,7 +177,7 @@ impl ExportFiles {
         }
         let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|e| failed(e.into()))?;
         let prefix = Path::parse(path).map_err(|error| failed(error.into()))?;
-        let retry = RetryConfig { retry_timeout: patience, ..Default::default() };
+        let retry = retries(patience);
         let client = ClientOptions::new().with_timeout(REQUEST.min(patience));
         let bucket = match scheme {
             ObjectStoreScheme::AmazonS3 => {
@@ -217,45 +248,31 @@ impl ExportFiles {
         }
     }
 
-    /// Deletes everything that was written for an export, by whatever attempt.
-    pub async fn delete(&self, id: &ExportId) -> Result<(), Error> {
-        let directory = self.directory(id);
-        if let Place::Directory { root, .. } = &self.place {
-            // With what was not finished, which the store does not list.
-            let path = root.join(directory.as_ref());
-            let removed = tokio::fs::remove_dir_all(&path).await;
-            return match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::Generic { store: "directory", source: error.into() })
-                }
-                _ => Ok(()),
-            };
+    /// Takes back what some attempts at an export wrote: their files, and the parts of an upload that was
+    /// not finished, which a bucket keeps without showing them.
+    pub async fn clear(&self, export: &Export, attempts: Attempts) -> Result<(), Error> {
+        let directory = self.directory(&export.id);
+        let bucket = match &self.place {
+            Place::Bucket(bucket) => bucket,
+            Place::Directory { root, .. } => {
+                let cleared = clear_directory(root.join(directory.as_ref()), attempts).await;
+                return cleared
+                    .map_err(|error| Error::Generic { store: "directory", source: error.into() });
+            }
+        };
+        if let Some(Remains { attempt, upload: Some(upload) }) = &export.remains
+            && attempts.contain(*attempt)
+        {
+            let path = self.path(&Export { attempt: *attempt, ..export.clone() }, Part::File);
+            unless_gone(bucket.parts.abort_multipart(&path, upload).await)?;
         }
-        let mut files = self.store().list(Some(&directory));
+        let mut files = bucket.store.list(Some(&directory));
         while let Some(file) = files.try_next().await? {
-            match self.store().delete(&file.location).await {
-                // Another replica was faster.
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+            if attempts.wrote(file.location.filename().unwrap_or_default()) {
+                unless_gone(bucket.store.delete(&file.location).await)?;
             }
         }
         Ok(())
-    }
-
-    /// Takes back what earlier attempts at an export left: their files, and the parts of an upload
-    /// that was not finished, which a bucket keeps without showing them.
-    pub async fn clear(&self, export: &Export, remains: Option<&Remains>) -> Result<(), Error> {
-        if let (Place::Bucket(bucket), Some(remains)) = (&self.place, remains)
-            && let Some(upload) = &remains.upload
-        {
-            let attempt = Export { attempt: remains.attempt, ..export.clone() };
-            let path = self.path(&attempt, Part::File);
-            match bucket.parts.abort_multipart(&path, upload).await {
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.delete(&export.id).await
     }
 
     fn store(&self) -> &dyn ObjectStore {
@@ -272,5 +289,38 @@ impl ExportFiles {
     fn path(&self, export: &Export, part: Part) -> Path {
         let name = format!("{}.{}", export.attempt, part.extension(export));
         self.directory(&export.id).join(name)
+    }
+}
+
+/// With what was not finished, which the store does not list.
+async fn clear_directory(path: PathBuf, attempts: Attempts) -> io::Result<()> {
+    if attempts == Attempts::All {
+        return unless_missing(tokio::fs::remove_dir_all(&path).await);
+    }
+    let mut files = match tokio::fs::read_dir(&path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    while let Some(file) = files.next_entry().await? {
+        if attempts.wrote(&file.file_name().to_string_lossy()) {
+            unless_missing(tokio::fs::remove_file(file.path()).await)?;
+        }
+    }
+    Ok(())
+}
+
+/// Another replica was faster.
+fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// The same of a bucket.
+fn unless_gone(removed: Result<(), Error>) -> Result<(), Error> {
+    match removed {
+        Err(Error::NotFound { .. }) => Ok(()),
+        removed => removed,
     }
 }

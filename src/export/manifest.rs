@@ -1,8 +1,12 @@
 //! What stands beside the file of an export and says what it is.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::domain::{
+    canonical::canonical_json,
     export::{Export, ExportCompression},
     filter::EventFilter,
     ids::{ExportId, OrganizationId},
@@ -48,6 +52,39 @@ pub struct Manifest {
     pub created_at: Timestamp,
 }
 
+/// First line of what is signed: no checkpoint starts like that, nor has an origin as its second line.
+const SIGNED_AS: &str = "auditlogs.v1 export manifest";
+/// The member that has the signature.
+const SIGNATURE: &str = "signature";
+
+/// The text whose signed note (C2SP signed-note) is the member `signature` of a manifest: a line that says
+/// what it is, the origin of the log's checkpoints, and the base64 of the SHA-256 of the manifest's RFC 8785
+/// form without that member. Every other member counts, also those that this program does not know. `None`
+/// if the manifest is no JSON object.
+pub fn signed_text(origin: &str, manifest: &Value) -> Option<String> {
+    let mut unsigned = manifest.as_object()?.clone();
+    unsigned.remove(SIGNATURE);
+    let bytes = canonical_json(&unsigned).ok()?;
+    let digest = STANDARD.encode(Sha256::digest(bytes));
+    Some(format!("{SIGNED_AS}\n{origin}\n{digest}\n"))
+}
+
+/// The origin in a text that [`signed_text`] made.
+pub fn signed_origin(text: &str) -> Option<&str> {
+    text.strip_prefix(SIGNED_AS)?.strip_prefix('\n')?.lines().next()
+}
+
+/// The signed note in a manifest; manifests of before they were signed have none.
+pub fn signature(manifest: &Value) -> Option<&str> {
+    manifest.get(SIGNATURE)?.as_str()
+}
+
+/// The manifest with its signed note, as it is written.
+pub fn with_signature(mut manifest: Value, note: String) -> Value {
+    manifest[SIGNATURE] = note.into();
+    manifest
+}
+
 fn uncompressed() -> String {
     ExportCompression::None.as_str().to_owned()
 }
@@ -88,5 +125,25 @@ impl Manifest {
             skipped: written.skipped,
             created_at: export.created_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_text_that_is_signed_is_as_documented() {
+        // sha256({"a":1,"b":[]})
+        let text = "auditlogs.v1 export manifest\naudit-logs/acme\n\
+                    +H5Amem+XnUJTgpPRtPcGKnDdCkxSlokkPt40x5+Fww=\n";
+        for manifest in [json!({"b": [], "a": 1}), json!({"signature": "x", "a": 1, "b": []})] {
+            let signed = signed_text("audit-logs/acme", &manifest).unwrap();
+            assert_eq!((signed.as_str(), signed_origin(text)), (text, Some("audit-logs/acme")));
+        }
+        assert_eq!(signed_text("audit-logs/acme", &json!([])), None);
+        assert_eq!(signed_origin("audit-logs/acme\n7\n"), None);
     }
 }

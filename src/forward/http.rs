@@ -87,9 +87,15 @@ impl HttpSender {
         self.send(request).await
     }
 
-    /// Sends a request and reads the answer. The failure, of the network and of a body that ends too
-    /// early, names the host and nothing else of the URL.
+    /// Sends a request and reads the answer; its bytes become text, in which no secret is left. Fails
+    /// as [`Self::send_raw`] does.
     pub async fn send(&self, request: Request) -> Result<HttpAnswer, Failure> {
+        Ok(self.tell(&self.send_raw(request).await?))
+    }
+
+    /// Sends a request and reads the answer, which need not be text. The failure, of the network and
+    /// of a body that ends too early, names the host and nothing else of the URL.
+    pub async fn send_raw(&self, request: Request) -> Result<RawAnswer, Failure> {
         let host = request.url().host_str().unwrap_or_default().to_owned();
         let failed = |error: io::Error| {
             let denied = error.kind() == io::ErrorKind::PermissionDenied;
@@ -105,11 +111,16 @@ impl HttpSender {
             let Some(chunk) = chunk else { break };
             body.extend_from_slice(chunk.get(..BODY_BYTES - body.len()).unwrap_or(&chunk));
         }
-        let mut body = String::from_utf8_lossy(&body).into_owned();
+        Ok(RawAnswer { status, retry_after, body })
+    }
+
+    /// What can be told of an answer: its text without the secrets of the stream.
+    pub fn tell(&self, answer: &RawAnswer) -> HttpAnswer {
+        let mut body = String::from_utf8_lossy(&answer.body).into_owned();
         for secret in self.hidden.0.iter() {
             body = body.replace(secret.as_str(), "[secret]");
         }
-        Ok(HttpAnswer { status, retry_after, body })
+        HttpAnswer { status: answer.status, retry_after: answer.retry_after, body }
     }
 
     /// Sends a request, for what reads answers itself. An address that stands in the URL is checked
@@ -172,6 +183,16 @@ fn reason(error: &reqwest::Error) -> String {
     text
 }
 
+/// What a destination answered, as it came: a secret that it repeats is still in it.
+pub struct RawAnswer {
+    /// The status.
+    pub status: u16,
+    /// How long it wants to be left alone; at most an hour.
+    pub retry_after: Option<Duration>,
+    /// The first 64 KiB of its body.
+    pub body: Vec<u8>,
+}
+
 /// What a destination answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
@@ -185,8 +206,8 @@ pub struct HttpAnswer {
 
 impl HttpAnswer {
     /// What the status means where the body does not matter: 2xx is success; 3xx, 401, 403 to 407,
-    /// 410 and 415 want another configuration; 413 is too large; 408, 425, 429 and 5xx may pass; other 4xx
-    /// refuse the events.
+    /// 410 and 415 want another configuration; 413 is too large; 408, 425, 429 and 5xx may pass;
+    /// other 4xx refuse the events.
     pub fn into_result(self) -> Result<Answer, Failure> {
         let kind = match self.status {
             200..=299 => return Ok(self.accepted()),

@@ -14,7 +14,8 @@ pub mod payload;
 pub mod vault;
 
 use self::destinations::{
-    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, SnowflakeSink, SplunkSink,
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, OtlpSink, SnowflakeSink,
+    SplunkSink, SyslogSink,
 };
 pub use self::egress::Egress;
 use crate::domain::{
@@ -168,7 +169,16 @@ pub fn open(
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
         }
-        other => return Err(format!("{} is not built yet", other.kind())),
+        #[cfg(feature = "kafka")]
+        Destination::Kafka(config) => {
+            Arc::new(destinations::KafkaSink::new(stream, config, secrets, egress)?)
+        }
+        #[cfg(not(feature = "kafka"))]
+        Destination::Kafka(_) => {
+            return Err("this build has no Kafka: it needs `--features kafka`".to_owned());
+        }
+        Destination::Otlp(config) => Arc::new(OtlpSink::new(stream, config, secrets, egress)?),
+        Destination::Syslog(config) => Arc::new(SyslogSink::new(stream, config, egress)?),
     })
 }
 

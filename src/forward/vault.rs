@@ -77,9 +77,9 @@ pub enum OpenError {
 }
 
 impl SecretKeys {
-    /// From settings: `current` seals; `previous`, separated by commas, open too what they sealed. Each
-    /// is 32 bytes in base64 (RFC 4648, section 4 or 5, padded or not). An error says which key is none,
-    /// without its text.
+    /// From settings: `current` seals; `previous`, separated by commas, open too what they sealed.
+    /// Each is 32 bytes in base64 (RFC 4648, section 4 or 5, padded or not). An error says which key
+    /// is none, without its text.
     pub fn parse(current: Option<&str>, previous: &str) -> Result<Self, String> {
         let current = current.map(str::trim).filter(|text| !text.is_empty());
         let previous: Vec<&str> =

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    auth::{Authenticator, Credential},
     download::{self, Link, Links},
     error::{Error, Kind, Result},
     not_found,
@@ -49,6 +50,7 @@ pub struct Exports {
     organizations: Organizations,
     links: Links,
     updates: ExportUpdates,
+    auth: Authenticator,
     shutdown: CancellationToken,
 }
 
@@ -150,10 +152,11 @@ impl Exports {
         clock: Arc<dyn Clock>,
         organizations: Organizations,
         links: Links,
+        auth: Authenticator,
         shutdown: CancellationToken,
     ) -> Self {
         let updates = ExportUpdates::default();
-        Self { store, clock, organizations, links, updates, shutdown }
+        Self { store, clock, organizations, links, updates, auth, shutdown }
     }
 
     /// Where the worker tells what it does.
@@ -183,6 +186,7 @@ impl Exports {
                 error: None,
                 download_secret: random.random::<[u8; 32]>().to_vec(),
                 attempt: 0,
+                failures: 0,
                 remains: None,
                 created_at: now,
                 updated_at: now,
@@ -223,10 +227,12 @@ impl Exports {
         self.get(caller, id).await
     }
 
-    /// Follows an export: its present state, then each change, until it is written or given up.
+    /// Follows an export: its present state, then each change, until it is written or given up. Ends with
+    /// an error once the key is revoked, and never tells a link after that.
     pub fn watch(
         &self,
         caller: Arc<Caller>,
+        credential: Credential,
         id: String,
     ) -> impl Stream<Item = Result<ExportView>> + use<> {
         let exports = self.clone();
@@ -236,7 +242,9 @@ impl Exports {
             let mut seen = exports.get(&caller, &id).await?;
             yield seen.clone();
             while seen.export.state == ExportState::Pending {
-                let next = exports.next_look(&mut updates, &caller, &id).await?;
+                exports.may_have_changed(&mut updates, &id).await?;
+                let caller = exports.auth.authenticate(credential).await?;
+                let next = exports.get(&caller, &id).await?;
                 if next.export != seen.export {
                     yield next.clone();
                     seen = next;
@@ -245,13 +253,12 @@ impl Exports {
         }
     }
 
-    /// Waits until the export may have changed and looks at it.
-    async fn next_look(
+    /// Waits until the export may have changed.
+    async fn may_have_changed(
         &self,
         updates: &mut broadcast::Receiver<ExportId>,
-        caller: &Caller,
         id: &str,
-    ) -> Result<ExportView> {
+    ) -> Result<()> {
         let look_up = tokio::time::sleep(LOOK_UP);
         tokio::pin!(look_up);
         loop {
@@ -262,9 +269,9 @@ impl Exports {
                 update = updates.recv() => match update {
                     Ok(changed) if changed.as_str() != id => {}
                     // It changed, or this watcher is too far behind to know.
-                    _ => return self.get(caller, id).await,
+                    _ => return Ok(()),
                 },
-                () = &mut look_up => return self.get(caller, id).await,
+                () = &mut look_up => return Ok(()),
             }
         }
     }
@@ -322,7 +329,7 @@ impl Exports {
         let file = self.links.files.open(&export, part, range).await.map_err(Error::Files)?;
         if part == Part::File && file.meta.size != export.progress.bytes_written {
             // Nobody waits until a local file is on the disk; after a power failure it may not be.
-            self.store.fail_damaged_export(&export.id, DAMAGED, self.clock.now()).await?;
+            self.store.fail_damaged_export(&export, DAMAGED, self.clock.now()).await?;
             return Err(not_found(Kind::Export, "export_id", id));
         }
         Ok((export, file))

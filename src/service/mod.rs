@@ -9,6 +9,7 @@ pub mod exports;
 pub mod ingest;
 pub mod lanes;
 mod legal_holds;
+pub mod log_streams;
 pub mod organizations;
 pub mod receipts;
 mod remembered;
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        api_key::Scope, caller::Caller, clock::Clock, page::PageRequest, schema_check::TargetRule,
+        api_key::Scope, caller::Caller, clock::Clock, destination_check::DestinationRules,
+        page::PageRequest, schema_check::TargetRule,
     },
     export::files::ExportFiles,
     store::Store,
@@ -50,6 +52,8 @@ pub struct Rules {
     pub stream_patience: Duration,
     /// Whether links to exports are those that a bucket signs, where it does.
     pub presigned_urls: bool,
+    /// What destinations of log streams may be.
+    pub destinations: DestinationRules,
 }
 
 /// Everything that a call can need.
@@ -71,6 +75,8 @@ pub struct Services {
     pub api_keys: api_keys::ApiKeys,
     /// Proofs.
     pub transparency: transparency::Transparency,
+    /// Log streams.
+    pub log_streams: log_streams::LogStreams,
     /// Watched logs.
     pub watches: watch::Watches,
     /// What writes events.
@@ -91,6 +97,8 @@ pub struct Parts {
     pub rules: Rules,
     /// Who signs checkpoints.
     pub signer: signer::CheckpointSigner,
+    /// What destinations of log streams are reached with.
+    pub credentials: log_streams::Credentials,
     /// Cancelled when the service shuts down.
     pub shutdown: CancellationToken,
 }
@@ -98,7 +106,7 @@ pub struct Parts {
 impl Services {
     /// Puts the services together, and starts the lanes.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, files, public_url, rules, signer, shutdown } = parts;
+        let Parts { store, clock, files, public_url, rules, signer, credentials, shutdown } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
         let hub = watch::Hub::new(store.clone(), shutdown.clone());
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
@@ -112,6 +120,7 @@ impl Services {
             rules.stream_patience,
         );
         let patience = rules.stream_patience;
+        let destinations = rules.destinations;
         let schemas = schemas::Schemas::new(store.clone(), clock.clone());
         let auth = auth::Authenticator::new(store.clone());
         let transparency = transparency::Transparency::new(
@@ -129,7 +138,22 @@ impl Services {
             lanes.clone(),
             transparency.clone(),
         );
+        let log_streams = log_streams::LogStreams::new(log_streams::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            organizations: organizations.clone(),
+            system_log: system_log::SystemLog::new(
+                clock.clone(),
+                organizations.clone(),
+                lanes.clone(),
+            ),
+            auth: auth.clone(),
+            credentials,
+            rules: destinations,
+            shutdown: shutdown.clone(),
+        });
         Self {
+            log_streams,
             ingest: ingest::Ingest::new(
                 events.clone(),
                 lanes.clone(),
@@ -143,6 +167,7 @@ impl Services {
                 clock.clone(),
                 organizations.clone(),
                 links,
+                auth.clone(),
                 shutdown,
             ),
             api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),

@@ -118,7 +118,9 @@ impl Organizations {
             return Ok(());
         }
         let begun = self.known.begin();
-        let new = self.new_organization(organization.clone(), organization.to_string());
+        let name =
+            if organization.is_system() { "System log".into() } else { organization.to_string() };
+        let new = self.new_organization(organization.clone(), name);
         if self.store.insert_organization(environment, &new).await? != Registration::Done
             && self.store.get_organization(environment, organization).await?.is_none()
         {
@@ -217,6 +219,7 @@ impl Organizations {
             retention_days: organization.retention_days.unwrap_or(default),
             active: has_actions || !self.rules.require_schema,
             retention: self.store.retention_state(&tenant).await?,
+            log_stream: self.store.first_log_stream(&tenant).await?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use crate::{
     domain::ids::OrganizationId,
-    merkle::{Checkpoint, Hash, PublicKey, SigningKey, VerifierKey},
+    merkle::{Checkpoint, Hash, PublicKey, SigningKey, VerifierKey, note},
 };
 
 /// Signs the checkpoints of all logs. Cheap to clone.
@@ -41,5 +41,12 @@ impl CheckpointSigner {
     pub fn sign(&self, organization: &OrganizationId, size: u64, root: Hash) -> Result<String> {
         let checkpoint = Checkpoint { origin: self.origin(organization), size, root };
         checkpoint.sign(&self.key).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Signs another text about an organization's log, which must not be one that can be taken for a
+    /// checkpoint: the whole note.
+    pub fn sign_text(&self, organization: &OrganizationId, text: &str) -> Result<String> {
+        note::sign(text, &self.origin(organization), &self.key)
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting, migrating, and whether the database can be used.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -11,6 +11,7 @@ use sea_orm::{
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
+use tokio::sync::Semaphore;
 
 use super::{Engine, LogWriter, Result, Store, StoreError, export_rows::ExportSource};
 
@@ -29,6 +30,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for statements that may look at many rows.
 const SCAN_TIMEOUT: Duration = Duration::from_mins(2);
+/// Fewest connections of PostgreSQL that exports have: one for rows while another counts.
+const EXPORTING: u32 = 2;
+/// A plan that does for all values guesses that a range of times is 0.5 % of a log, and sorts all of it for
+/// a page in the order of sequences. One for the values at hand knows; planning costs less than a millisecond.
+const PLAN_BY_VALUES: &[(&str, &str)] = &[("plan_cache_mode", "force_custom_plan")];
+/// The pieces of an export come in the order of an index. To sort would be to read the rest of the log for
+/// each of them, whatever the planner takes that for.
+const NEVER_SORT: &[(&str, &str)] = &[("enable_sort", "off")];
 /// A database or role may be set not to wait for the disk; our promise is that we do. Settings that
 /// wait for more than that (such as `remote_apply`) stay.
 pub(super) const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
@@ -39,7 +48,8 @@ impl Store {
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
         let engine = Engine::of_url(&options.url)?;
         let scanning = (options.max_connections / 4).max(1);
-        let keyed = options.max_connections.saturating_sub(scanning).max(1);
+        let exporting = scanning.max(EXPORTING);
+        let keyed = options.max_connections.saturating_sub(scanning + exporting).max(1);
         match engine {
             Engine::Postgres => {
                 // The driver's own complaint would repeat the URL, which may hold a password.
@@ -47,9 +57,12 @@ impl Store {
                     let message = "database_url is not a valid postgres:// URL";
                     return Err(StoreError::Setting(message.to_owned()));
                 }
-                let pool = postgres_pool(&options.url, keyed, STATEMENT_TIMEOUT).await?;
-                let scanner = postgres_pool(&options.url, scanning, SCAN_TIMEOUT).await?;
-                Ok(Self { engine, writer: pool.clone(), reader: pool, scanner })
+                let url = &options.url;
+                let pool = postgres_pool(url, keyed, STATEMENT_TIMEOUT, &[]).await?;
+                let scanner = postgres_pool(url, scanning, SCAN_TIMEOUT, PLAN_BY_VALUES).await?;
+                let exporter = postgres_pool(url, exporting, SCAN_TIMEOUT, NEVER_SORT).await?;
+                let (writer, reader, estimates) = (pool.clone(), pool, one_at_a_time());
+                Ok(Self { engine, writer, reader, scanner, exporter, estimates })
             }
             Engine::Sqlite => {
                 create_parent(&sqlite_path(&options.url)?)?;
@@ -62,8 +75,11 @@ impl Store {
                     reading.connect_lazy(true);
                     Database::connect(reading).await
                 };
+                // What exports read comes past the pools.
+                let keyed = options.max_connections.saturating_sub(scanning + 1).max(1);
                 let (reader, scanner) = (readers(keyed).await?, readers(scanning).await?);
-                Ok(Self { engine, writer, reader, scanner })
+                let (exporter, estimates) = (readers(1).await?, one_at_a_time());
+                Ok(Self { engine, writer, reader, scanner, exporter, estimates })
             }
         }
     }
@@ -87,7 +103,7 @@ impl Store {
                 let pool = self.scanner.get_sqlite_connection_pool();
                 ExportSource::File(pool.connect_options().get_filename().to_path_buf())
             }
-            Engine::Postgres => ExportSource::Server(self.scanner.get_postgres_connection_pool()),
+            Engine::Postgres => ExportSource::Server(self.exporter.get_postgres_connection_pool()),
         }
     }
 
@@ -114,8 +130,9 @@ impl Store {
                 Database::connect(connect).await?
             }
         };
-        let (writer, reader) = (pool.clone(), pool.clone());
-        Ok(Self { engine, writer, reader, scanner: pool })
+        let (writer, reader, exporter) = (pool.clone(), pool.clone(), pool.clone());
+        let estimates = one_at_a_time();
+        Ok(Self { engine, writer, reader, scanner: pool, exporter, estimates })
     }
 
     /// Brings the schema up to date, and gives logs from before there were trees their trees. Safe
@@ -161,6 +178,7 @@ impl Store {
     /// Closes the pools, so that SQLite can fold its write-ahead log into the file.
     pub async fn close(self) -> Result<()> {
         self.scanner.close().await?;
+        self.exporter.close().await?;
         self.reader.close().await?;
         Ok(self.writer.close().await?)
     }
@@ -179,15 +197,26 @@ impl Store {
     pub(super) fn scanner(&self) -> &DatabaseConnection {
         &self.scanner
     }
+
+    /// The connection for what exports ask beside their rows.
+    pub(super) fn exporter(&self) -> &DatabaseConnection {
+        &self.exporter
+    }
+}
+
+fn one_at_a_time() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
 }
 
 async fn postgres_pool(
     url: &str,
     max_connections: u32,
     statement_timeout: Duration,
+    settings: &'static [(&str, &str)],
 ) -> Result<DatabaseConnection> {
     let mut connect = base_options(url, max_connections);
     connect.connect_lazy(true).statement_timeout(statement_timeout);
+    connect.map_sqlx_postgres_opts(|postgres| postgres.options(settings.iter().copied()));
     connect.map_sqlx_postgres_pool_opts(|pool| {
         pool.after_connect(|connection, _| {
             Box::pin(async move { connection.execute(COMMIT_IS_DURABLE).await.map(|_| ()) })

@@ -1,9 +1,8 @@
 //! The leases under which workers write exports, and whose turn it is.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    UpdateMany,
-    sea_query::{Expr, LockBehavior, LockType},
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, Set, Statement, UpdateMany,
+    sea_query::Expr,
 };
 
 use super::{
@@ -18,14 +17,17 @@ use crate::domain::{
     timestamp::Timestamp,
 };
 
-/// Whose turn it is: organizations for which nobody works come before those for which somebody does,
-/// and among them those whose last turn is longest ago.
-const RUNNING: &str = "EXISTS (SELECT 1 FROM exports AS running \
-                       WHERE running.organization_id = exports.organization_id \
-                       AND running.state = 'pending' AND running.lease_owner IS NOT NULL \
-                       AND running.lease_until >= ";
-const LAST_TURN: &str = "(SELECT MAX(turn.leased_at) FROM exports AS turn \
-                         WHERE turn.organization_id = exports.organization_id)";
+/// The first waiting job of each organization that has one, by turns: organizations for which nobody works
+/// come before those for which somebody does, and among them those whose last turn is longest ago. `$1` is
+/// the time.
+const BY_TURNS: &str = "SELECT pending.id FROM ( \
+        SELECT organization_id, MIN(CASE WHEN lease_until < $1 THEN id END) AS id, \
+            MAX(CASE WHEN lease_owner IS NOT NULL AND lease_until >= $1 THEN 1 ELSE 0 END) AS running \
+        FROM exports WHERE state = 'pending' GROUP BY organization_id \
+    ) AS pending WHERE pending.id IS NOT NULL ORDER BY pending.running, ( \
+        SELECT MAX(leased_at) FROM exports AS turn \
+        WHERE turn.organization_id = pending.organization_id \
+    ), pending.id LIMIT 8";
 
 /// What a worker gets that asks for a job.
 #[derive(Debug, Clone)]
@@ -41,8 +43,8 @@ pub enum ExportLease {
 
 impl Store {
     /// Leases a job that waits or whose worker died, of the organization whose turn it is, and counts
-    /// the attempt. Two workers never get the same. A job that was leased `most` times is given up
-    /// instead: it may be what ends its workers.
+    /// the attempt. Two workers never get the same. A job of which `most` workers in a row ended without a
+    /// word is given up instead: it may be what ends them.
     pub async fn lease_export(
         &self,
         owner: &str,
@@ -50,41 +52,63 @@ impl Store {
         until: Timestamp,
         most: u64,
     ) -> Result<ExportLease> {
-        // Most polls find nothing: they must not take SQLite's write lock.
-        let waiting = export::Entity::find()
-            .filter(export::Column::State.eq(ExportState::Pending.as_str()))
-            .filter(export::Column::LeaseUntil.lt(now.micros()));
-        if waiting.clone().limit(1).one(self.reader()).await?.is_none() {
-            return Ok(ExportLease::Nothing);
+        // Most looks find nothing, and none needs SQLite's write lock.
+        loop {
+            let candidates = self.waiting_exports(now).await?;
+            if candidates.is_empty() {
+                return Ok(ExportLease::Nothing);
+            }
+            for id in candidates {
+                let taken = self.take_export(id, owner, now, until, most).await?;
+                if let Some(lease) = taken {
+                    return Ok(lease);
+                }
+            }
+            // Others took them all; what waits behind them comes with the next look.
         }
-        let transaction = self.begin().await?;
-        let running = Expr::cust(format!("CASE WHEN {RUNNING}{}) THEN 1 ELSE 0 END", now.micros()));
-        let locked = waiting
-            .order_by_asc(running)
-            .order_by_asc(Expr::cust(LAST_TURN))
-            .order_by_asc(export::Column::Id)
-            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let Some(row) = locked.limit(1).one(&transaction).await? else {
-            return Ok(ExportLease::Nothing);
-        };
-        let (id, attempts) = (ExportId::from_stored(row.id.clone()), row.attempts);
-        let mut change: export::ActiveModel = row.into();
-        if attempts >= to_column(most) {
-            change.state = Set(ExportState::Error.as_str().to_owned());
-            change.error = Set(Some(format!("given up: its workers ended {attempts} times")));
-            change.lease_owner = Set(None);
-            change.updated_at = Set(now.micros());
-            change.update(&transaction).await?;
-            transaction.commit().await?;
-            return Ok(ExportLease::GivenUp(id));
+    }
+
+    async fn waiting_exports(&self, now: Timestamp) -> Result<Vec<String>> {
+        let values = [now.micros().into()];
+        let statement = Statement::from_sql_and_values(self.engine.backend(), BY_TURNS, values);
+        let rows = self.reader().query_all_raw(statement).await?;
+        Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// Takes a job if it still waits.
+    async fn take_export(
+        &self,
+        id: String,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        most: u64,
+    ) -> Result<Option<ExportLease>> {
+        use export::Column::{Attempts, LeaseOwner, LeaseUntil, LeasedAt, SilentEnds};
+        let waiting = |id| pending(id).filter(LeaseUntil.lt(now.micros()));
+        let update = waiting(&id)
+            .col_expr(LeaseOwner, Expr::val(owner))
+            .col_expr(LeaseUntil, Expr::val(until.micros()))
+            .col_expr(LeasedAt, Expr::val(now.micros()))
+            .col_expr(Attempts, Expr::col(Attempts).add(1))
+            .col_expr(SilentEnds, Expr::col(SilentEnds).add(1))
+            .filter(SilentEnds.lt(to_column(most)));
+        let taken = update.exec(self.writer()).await?.rows_affected == 1;
+        let row = export::Entity::find_by_id(&id).one(self.writer()).await?;
+        let Some(row) = row else { return Ok(None) };
+        if taken {
+            return Ok(Some(ExportLease::Job(Box::new(domain(row)?))));
         }
-        change.lease_owner = Set(Some(owner.to_owned()));
-        change.lease_until = Set(until.micros());
-        change.attempts = Set(attempts + 1);
-        change.leased_at = Set(now.micros());
-        let row = change.update(&transaction).await?;
-        transaction.commit().await?;
-        Ok(ExportLease::Job(Box::new(domain(row)?)))
+        let ends = row.silent_ends;
+        let mut why = format!("given up: its workers ended {ends} times");
+        if let Some(last) = row.last_failure {
+            why.push_str("; before, ");
+            why.push_str(&last);
+        }
+        let changes = export::ActiveModel { lease_owner: Set(None), ..failed(why, now) };
+        let update = waiting(&id).filter(SilentEnds.gte(to_column(most))).set(changes);
+        let ended = update.exec(self.writer()).await?.rows_affected == 1;
+        Ok(ended.then(|| ExportLease::GivenUp(ExportId::from_stored(id))))
     }
 
     /// Notes what an attempt may leave in the export store, or that it left nothing. Returns false if
@@ -129,43 +153,57 @@ impl Store {
                 remains: Set(None),
                 ..with_progress(progress, now)
             },
-            Err(error) => export::ActiveModel {
-                state: Set(ExportState::Error.as_str().to_owned()),
-                error: Set(Some(error)),
-                updated_at: Set(now.micros()),
-                ..Default::default()
-            },
+            Err(error) => failed(error, now),
         };
         let changes = export::ActiveModel { lease_owner: Set(None), ..changes };
         Ok(owned(id, owner).set(changes).exec(self.writer()).await?.rows_affected == 1)
     }
 
-    /// Gives a job back, with so many attempts on its account; another worker may take it from `at`
-    /// on.
+    /// Gives a job back; another worker may take it from `at` on. `failure` is why the attempt failed, if
+    /// it did, and whether that counts against the job.
     pub async fn release_export(
         &self,
         id: &ExportId,
         owner: &str,
-        attempts: u64,
+        failure: Option<(&str, bool)>,
         at: Timestamp,
     ) -> Result<()> {
+        use export::Column::{Failures, LastFailure};
         let changes = export::ActiveModel {
-            attempts: Set(to_column(attempts)),
             lease_owner: Set(None),
             lease_until: Set(at.micros()),
+            silent_ends: Set(0),
             ..Default::default()
         };
-        owned(id, owner).set(changes).exec(self.writer()).await?;
+        let mut update = owned(id, owner).set(changes);
+        if let Some((why, counts)) = failure {
+            let counted = Expr::col(Failures).add(i64::from(counts));
+            update = update.col_expr(LastFailure, Expr::val(why)).col_expr(Failures, counted);
+        }
+        update.exec(self.writer()).await?;
         Ok(())
     }
 }
 
 /// The job, while it is pending and leased by `owner`.
 fn owned(id: &ExportId, owner: &str) -> UpdateMany<export::Entity> {
+    pending(id.as_str()).filter(export::Column::LeaseOwner.eq(owner))
+}
+
+/// The job, while it is pending.
+fn pending(id: &str) -> UpdateMany<export::Entity> {
     export::Entity::update_many()
-        .filter(export::Column::Id.eq(id.as_str()))
-        .filter(export::Column::LeaseOwner.eq(owner))
+        .filter(export::Column::Id.eq(id))
         .filter(export::Column::State.eq(ExportState::Pending.as_str()))
+}
+
+fn failed(why: String, now: Timestamp) -> export::ActiveModel {
+    export::ActiveModel {
+        state: Set(ExportState::Error.as_str().to_owned()),
+        error: Set(Some(why)),
+        updated_at: Set(now.micros()),
+        ..Default::default()
+    }
 }
 
 fn with_progress(progress: ExportProgress, now: Timestamp) -> export::ActiveModel {
@@ -176,5 +214,34 @@ fn with_progress(progress: ExportProgress, now: Timestamp) -> export::ActiveMode
         is_upper_bound: Set(progress.is_upper_bound.into()),
         updated_at: Set(now.micros()),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::store::StoreOptions;
+
+    /// However many exports there ever were: those that wait, and one look per organization.
+    #[tokio::test]
+    async fn turns_are_found_without_looking_at_what_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("test.db");
+        let options =
+            StoreOptions { url: format!("sqlite://{}", file.display()), max_connections: 2 };
+        Store::connect(&options).await.unwrap().migrate().await.unwrap();
+        let connection = Connection::open(&file).unwrap();
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {BY_TURNS}")).unwrap();
+        let steps = plan.query_map([1], |row| row.get::<_, String>("detail")).unwrap();
+        let reads: Vec<_> =
+            steps.map(|step| step.unwrap()).filter(|step| step.contains("exports")).collect();
+        assert_eq!(reads.len(), 2, "{reads:?}");
+        assert!(reads[0].contains("USING INDEX exports_state (state=?"), "{reads:?}");
+        assert!(
+            reads[1].contains("USING COVERING INDEX exports_turns (organization_id=?"),
+            "{reads:?}"
+        );
     }
 }

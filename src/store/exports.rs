@@ -1,8 +1,8 @@
 //! Export jobs, as callers and housekeeping see them.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Set, sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, Set, sea_query::Expr,
 };
 
 use super::{
@@ -50,6 +50,9 @@ impl Store {
             leased_at: Set(0),
             is_upper_bound: Set(0),
             remains: Set(None),
+            failures: Set(0),
+            silent_ends: Set(0),
+            last_failure: Set(None),
         };
         row.insert(self.writer()).await?;
         Ok(())
@@ -93,16 +96,34 @@ impl Store {
         page.try_map(domain)
     }
 
-    /// Some ready exports that last changed before `until`, oldest first.
-    pub async fn exports_to_expire(&self, until: Timestamp, limit: u64) -> Result<Vec<ExportId>> {
-        let rows = export::Entity::find()
-            .filter(export::Column::State.eq(ExportState::Ready.as_str()))
+    /// Some ready exports that last changed before `until`, in the order of their ids, behind `after`.
+    pub async fn exports_to_expire(
+        &self,
+        after: Option<&ExportId>,
+        until: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Export>> {
+        let ready =
+            export::Entity::find().filter(export::Column::State.eq(ExportState::Ready.as_str()));
+        self.past(ready, after, until, limit).await
+    }
+
+    async fn past(
+        &self,
+        ended: Select<export::Entity>,
+        after: Option<&ExportId>,
+        until: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Export>> {
+        let after = after.map(|id| export::Column::Id.gt(id.as_str()));
+        let rows = ended
             .filter(export::Column::UpdatedAt.lt(until.micros()))
+            .filter(Condition::all().add_option(after))
             .order_by_asc(export::Column::Id)
             .limit(limit)
             .all(self.reader())
             .await?;
-        Ok(rows.into_iter().map(|row| ExportId::from_stored(row.id)).collect())
+        rows.into_iter().map(domain).collect()
     }
 
     /// Makes an export CANCELLED that nobody has written yet. Returns false if it had ended already.
@@ -115,18 +136,21 @@ impl Store {
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
 
-    /// Makes a ready export an ERROR, because its file is not what was written.
+    /// Makes a ready export an ERROR, because its file is not what was written. Housekeeping takes away
+    /// what is there of it.
     pub async fn fail_damaged_export(
         &self,
-        id: &ExportId,
+        damaged: &Export,
         error: &str,
         now: Timestamp,
     ) -> Result<()> {
+        let remains = remains_text(&Remains { attempt: damaged.attempt, upload: None });
         export::Entity::update_many()
             .col_expr(export::Column::State, Expr::val(ExportState::Error.as_str()))
             .col_expr(export::Column::Error, Expr::val(error))
+            .col_expr(export::Column::Remains, Expr::val(remains))
             .col_expr(export::Column::UpdatedAt, Expr::val(now.micros()))
-            .filter(export::Column::Id.eq(id.as_str()))
+            .filter(export::Column::Id.eq(damaged.id.as_str()))
             .filter(export::Column::State.eq(ExportState::Ready.as_str()))
             .exec(self.writer())
             .await?;
@@ -134,18 +158,18 @@ impl Store {
     }
 
     /// Some exports that ended without a file and may have left something in the export store, which
-    /// no worker has taken back since `until`.
-    pub async fn exports_to_clear(&self, until: Timestamp, limit: u64) -> Result<Vec<Export>> {
+    /// no worker has taken back since `until`; in the order of their ids, behind `after`.
+    pub async fn exports_to_clear(
+        &self,
+        after: Option<&ExportId>,
+        until: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Export>> {
         let ended = [ExportState::Error, ExportState::Cancelled].map(ExportState::as_str);
-        let rows = export::Entity::find()
+        let unclear = export::Entity::find()
             .filter(export::Column::State.is_in(ended))
-            .filter(export::Column::Remains.is_not_null())
-            .filter(export::Column::UpdatedAt.lt(until.micros()))
-            .order_by_asc(export::Column::Id)
-            .limit(limit)
-            .all(self.reader())
-            .await?;
-        rows.into_iter().map(domain).collect()
+            .filter(export::Column::Remains.is_not_null());
+        self.past(unclear, after, until, limit).await
     }
 
     /// Notes that nothing of an export that has ended is left in the export store.
@@ -200,6 +224,7 @@ pub(super) fn domain(row: export::Model) -> Result<Export> {
         error: row.error,
         download_secret: row.download_secret,
         attempt: count(row.attempts, "attempts")?,
+        failures: count(row.failures, "failures")?,
         remains: row.remains.as_deref().map(remains).transpose()?,
         created_at: Timestamp::from_micros(row.created_at),
         updated_at: Timestamp::from_micros(row.updated_at),

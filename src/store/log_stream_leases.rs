@@ -10,7 +10,7 @@ use super::{
     Result, Store,
     entity::{log_stream, log_stream_dead_letter},
     from_column,
-    log_streams::{StoredLogStream, find, of, present, state, stored},
+    log_streams::{StoredLogStream, key, of, present, state, stored},
     to_column,
 };
 use crate::domain::{
@@ -87,10 +87,7 @@ impl Store {
             .await?;
         let mut leased = Vec::with_capacity(free.len());
         for row in free {
-            let key = LogStreamKey {
-                organization_id: OrganizationId::from_stored(row.organization_id),
-                id: LogStreamId::from_stored(row.id),
-            };
+            let key = key(&row);
             let update = of(&key)
                 .col_expr(log_stream::Column::LeaseOwner, Expr::val(Some(owner)))
                 .col_expr(log_stream::Column::LeaseUntil, Expr::val(until.micros()))
@@ -98,7 +95,7 @@ impl Store {
                 .filter(log_stream::Column::LeaseUntil.lt(now.micros()));
             if update.exec(self.writer()).await?.rows_affected == 1 {
                 // Read once it is ours: what another worker noted last is in it.
-                let row = find(&key).one(self.writer()).await?;
+                let row = log_stream::named(&key).one(self.writer()).await?;
                 leased.extend(row.map(stored).transpose()?);
             }
         }
@@ -156,6 +153,23 @@ impl Store {
             .exec(self.writer())
             .await?;
         Ok(())
+    }
+
+    /// The keys and sealed secrets of some log streams after one, in the order of their ids.
+    pub async fn sealed_log_streams(
+        &self,
+        after: &str,
+        limit: u64,
+    ) -> Result<Vec<(LogStreamKey, Vec<u8>)>> {
+        let rows = log_stream::Entity::find()
+            .filter(log_stream::Column::Secrets.is_not_null())
+            .filter(log_stream::Column::Id.gt(after))
+            .order_by_asc(log_stream::Column::Id)
+            .limit(limit)
+            .all(self.reader())
+            .await?;
+        let sealed = rows.into_iter().map(|row| (key(&row), row.secrets.unwrap_or_default()));
+        Ok(sealed.collect())
     }
 
     /// Moves the cursors of streams that a worker holds, all in one transaction. Returns for each whether

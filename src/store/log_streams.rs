@@ -41,7 +41,7 @@ impl Store {
             .lock_exclusive()
             .one(&transaction)
             .await?;
-        let there = log_stream::Entity::find()
+        let there = log_stream::scoped(&new.stream.environment_id)
             .filter(log_stream::Column::OrganizationId.eq(organization.as_str()))
             .count(&transaction)
             .await?;
@@ -120,24 +120,6 @@ impl Store {
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
 
-    /// The keys and sealed secrets of some log streams after one, in the order of their ids.
-    pub async fn sealed_log_streams(
-        &self,
-        after: &str,
-        limit: u64,
-    ) -> Result<Vec<(LogStreamKey, Vec<u8>)>> {
-        use sea_orm::QueryOrder;
-        let rows = log_stream::Entity::find()
-            .filter(log_stream::Column::Secrets.is_not_null())
-            .filter(log_stream::Column::Id.gt(after))
-            .order_by_asc(log_stream::Column::Id)
-            .limit(limit)
-            .all(self.reader())
-            .await?;
-        let sealed = rows.into_iter().map(|row| (key(&row), row.secrets.unwrap_or_default()));
-        Ok(sealed.collect())
-    }
-
     /// Pauses a log stream or lets it go on. Returns the state that it had, or `None` if there is no such
     /// stream. One that goes on is tried at once.
     pub async fn set_log_stream_running(
@@ -147,7 +129,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<LogStreamState>> {
         let transaction = self.begin().await?;
-        let found = find(key).lock_exclusive().one(&transaction).await?;
+        let found = log_stream::named(key).lock_exclusive().one(&transaction).await?;
         let Some(found) = found else { return Ok(None) };
         let before = state(&found.state)?;
         let is_running = before != LogStreamState::Inactive;
@@ -229,12 +211,6 @@ pub(super) fn present(environment: Option<&EnvironmentId>) -> sea_orm::sea_query
         .into_query()
 }
 
-pub(super) fn find(key: &LogStreamKey) -> Select<log_stream::Entity> {
-    log_stream::Entity::find()
-        .filter(log_stream::Column::OrganizationId.eq(key.organization_id.as_str()))
-        .filter(log_stream::Column::Id.eq(key.id.as_str()))
-}
-
 pub(super) fn of(key: &LogStreamKey) -> UpdateMany<log_stream::Entity> {
     log_stream::Entity::update_many()
         .filter(log_stream::Column::OrganizationId.eq(key.organization_id.as_str()))
@@ -285,7 +261,7 @@ fn row(new: &StoredLogStream) -> Result<log_stream::ActiveModel> {
     })
 }
 
-fn key(row: &log_stream::Model) -> LogStreamKey {
+pub(super) fn key(row: &log_stream::Model) -> LogStreamKey {
     LogStreamKey {
         organization_id: OrganizationId::from_stored(&row.organization_id),
         id: LogStreamId::from_stored(&row.id),

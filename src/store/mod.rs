@@ -30,10 +30,13 @@ mod tree;
 mod verify;
 mod watch;
 
+use std::sync::Arc;
+
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
+use tokio::sync::Semaphore;
 
 pub use self::{
     actions::NewSchema,
@@ -68,9 +71,13 @@ pub struct Store {
     writer: DatabaseConnection,
     /// For reads by key, which every call needs.
     reader: DatabaseConnection,
-    /// For reads that may look at many rows, lists of events and exports: they can be slow, and must
-    /// not take the connections that everything else needs.
+    /// For reads that may look at many rows, such as lists of events: they can be slow, and must not take
+    /// the connections that everything else needs.
     scanner: DatabaseConnection,
+    /// For exports: slow lists must not keep them from their rows, nor they the lists.
+    exporter: DatabaseConnection,
+    /// Whose turn it is to count the rows of an export.
+    estimates: Arc<Semaphore>,
 }
 
 impl Store {

@@ -24,7 +24,10 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use super::{
     auth::{self, Gate},
     deadline,
-    grpc::{ApiKeysService, AuditLogsService, OrganizationsService, TransparencyLogService},
+    grpc::{
+        ApiKeysService, AuditLogsService, LogStreamsService, OrganizationsService,
+        TransparencyLogService,
+    },
     http::{self, refusal::Refusal, request_id},
     rest::{self, RestRules},
     undecodable,
@@ -34,7 +37,7 @@ use crate::{
         DESCRIPTORS,
         v1::{
             api_keys_server::ApiKeysServer, audit_logs_server::AuditLogsServer,
-            organizations_server::OrganizationsServer,
+            log_streams_server::LogStreamsServer, organizations_server::OrganizationsServer,
             transparency_log_server::TransparencyLogServer,
         },
     },
@@ -42,10 +45,11 @@ use crate::{
 };
 
 /// Names of the services whose health is told.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     "auditlogs.v1.AuditLogs",
     "auditlogs.v1.Organizations",
+    "auditlogs.v1.LogStreams",
     "auditlogs.v1.TransparencyLog",
     "auditlogs.v1.ApiKeys",
 ];
@@ -128,6 +132,7 @@ pub async fn routes(
         .add_service(OrganizationsServer::new(OrganizationsService::new(
             services.organizations.clone(),
         )))
+        .add_service(LogStreamsServer::new(LogStreamsService::new(services.log_streams.clone())))
         .add_service(TransparencyLogServer::new(TransparencyLogService::new(
             services.transparency.clone(),
         )))

@@ -82,6 +82,14 @@ pub struct Proven {
     pub left_out: u64,
 }
 
+impl Proven {
+    /// Whether the file has every event from a sequence to another, both among them.
+    pub fn covers(&self, first: u64, last: u64) -> bool {
+        let covered = |(from, to)| from <= first && last <= to;
+        self.left_out == 0 && self.sequences.is_some_and(covered)
+    }
+}
+
 /// A line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,31 +199,10 @@ impl<'a> ExportVerifier<'a> {
     /// Whether the export selects the event.
     fn check_selected(&self, logged: &LoggedEvent) -> Result<(), ExportFault> {
         let (manifest, event) = (self.manifest, &logged.event);
-        let filter = &manifest.filter;
-        let any = |wanted: &[String], value: &str| {
-            wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
-        };
-        let name = event.actor.name.as_deref();
-        let target = |wanted: &[String], of: fn(&crate::domain::event::Party) -> &str| {
-            wanted.is_empty() || event.targets.iter().any(|target| any(wanted, of(target)))
-        };
-        let range = manifest.range_start..=manifest.range_end;
-        let matches = [
-            ("occurred_at", range.contains(&event.occurred_at)),
-            ("action", any(&filter.actions, &event.action)),
-            ("actor id", any(&filter.actor_ids, &event.actor.id)),
-            (
-                "actor name",
-                filter.actor_names.is_empty()
-                    || name.is_some_and(|name| any(&filter.actor_names, name)),
-            ),
-            ("target types", target(&filter.target_types, |target| &target.kind)),
-            ("target ids", target(&filter.target_ids, |target| &target.id)),
-        ];
-        match matches.into_iter().find(|(_, matches)| !matches) {
-            Some((what, _)) => Err(ExportFault::NotSelected(what)),
-            None => Ok(()),
-        }
+        let in_range = (manifest.range_start..=manifest.range_end).contains(&event.occurred_at);
+        let outside = (!in_range).then_some("occurred_at");
+        let mismatch = outside.or_else(|| manifest.filter.mismatch(event));
+        mismatch.map_or(Ok(()), |what| Err(ExportFault::NotSelected(what)))
     }
 
     /// Holds everything against the manifest, and the whole against the root of the tree. `stored` has

@@ -1,9 +1,11 @@
 //! Whose signatures count.
 
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
     domain::ids::OrganizationId,
+    export::manifest,
     merkle::{Checkpoint, CheckpointError, Note, NoteError, PublicKey, VerifierKey},
 };
 
@@ -47,6 +49,26 @@ pub enum Distrust {
     /// It is no checkpoint, or a signature does not fit.
     #[error(transparent)]
     Broken(#[from] CheckpointError),
+}
+
+/// Why the manifest of an export is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ManifestDistrust {
+    /// There is no signature: nothing can be said about it.
+    #[error(
+        "the manifest is not signed, so nothing in it can be believed: it is of an export from before \
+         manifests were signed (export again), or its signature was taken away"
+    )]
+    NotSigned,
+    /// No trusted key is for the log that it names: nothing can be said about it.
+    #[error("none of the public keys is for the log {0}")]
+    NoKey(String),
+    /// The signature is not one of a trusted key.
+    #[error("the signature of the manifest: {0}")]
+    Note(#[from] NoteError),
+    /// Something else was signed.
+    #[error("the signature of the manifest is of something else: the manifest was changed")]
+    OtherText,
 }
 
 impl From<NoteError> for Distrust {
@@ -101,6 +123,28 @@ impl TrustedKeys {
             Err(NoteError::NoKnownKey) => Err(Distrust::Unsigned(checkpoint.origin)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Checks that the manifest of an export of an organization's log is as a trusted key of that log
+    /// signed it.
+    pub fn check_manifest(
+        &self,
+        manifest: &Value,
+        organization: &OrganizationId,
+    ) -> Result<(), ManifestDistrust> {
+        let note = manifest::signature(manifest).ok_or(ManifestDistrust::NotSigned)?;
+        let note = Note::parse(note)?;
+        let origin = manifest::signed_origin(note.text()).ok_or(ManifestDistrust::OtherText)?;
+        if organization_of(origin) != Some(organization.as_str()) {
+            return Err(ManifestDistrust::OtherText);
+        }
+        let keys = self.speaking_for(origin);
+        if keys.is_empty() {
+            return Err(ManifestDistrust::NoKey(origin.to_owned()));
+        }
+        let text = note.verify(&keys)?;
+        let expected = manifest::signed_text(origin, manifest);
+        if expected.as_deref() == Some(text) { Ok(()) } else { Err(ManifestDistrust::OtherText) }
     }
 
     /// The keys under the name of a log.

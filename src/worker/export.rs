@@ -14,7 +14,12 @@ use crate::{
         clock::Clock,
         export::{Export, ExportProgress, ExportState},
     },
-    export::{csv::Unreadable, files::ExportFiles, manifest::Manifest},
+    export::{
+        csv::Unreadable,
+        files::{Attempts, ExportFiles},
+        manifest::{self, Manifest},
+        upload::Upload,
+    },
     service::{
         error::Error as ServiceError, exports::ExportUpdates, signer::CheckpointSigner, tree::Tree,
     },
@@ -28,9 +33,10 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How often to look for jobs that another replica took in or gave up.
 const POLL: Duration = Duration::from_secs(1);
 /// A job that failed this often is given up.
-const ATTEMPTS: u64 = 3;
-/// A job that was taken this often is given up: it may be what kills its workers.
-const LEASES: u64 = 5;
+const FAILURES: u64 = 3;
+/// A job that so many workers took, one after the other, without a word at the end is given up: it may be
+/// what kills them.
+const SILENT_ENDS: u64 = 5;
 /// How long a failed job rests before the next attempt.
 const REST_SECONDS: i64 = 2;
 
@@ -62,6 +68,8 @@ pub(super) enum Failure {
     Files(#[from] std::io::Error),
     #[error(transparent)]
     Encoding(#[from] Unreadable),
+    #[error("the manifest cannot be signed: {0}")]
+    Signature(String),
     #[error("the encoder ended")]
     EncoderEnded,
     #[error("the checkpoint cannot be signed: {0}")]
@@ -70,6 +78,32 @@ pub(super) enum Failure {
     LeaseLost,
     #[error("shutting down")]
     Shutdown,
+}
+
+impl Failure {
+    /// What the caller is told. What a bucket or a database answers may name what is no caller's business.
+    fn told(&self) -> String {
+        match self {
+            Self::Store(_) => "the database failed".to_owned(),
+            Self::Files(_) => "the export store failed".to_owned(),
+            Self::Checkpoint(_) => "the checkpoint cannot be signed".to_owned(),
+            Self::Signature(_) => "the manifest cannot be signed".to_owned(),
+            Self::Encoding(_) | Self::EncoderEnded | Self::LeaseLost | Self::Shutdown => {
+                self.to_string()
+            }
+        }
+    }
+
+    /// Whether it may come again because of the export itself. A database that is away or busy is so for
+    /// all.
+    const fn counts(&self) -> bool {
+        !matches!(
+            self,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_))
+                | Self::LeaseLost
+                | Self::Shutdown
+        )
+    }
 }
 
 impl From<object_store::Error> for Failure {
@@ -84,10 +118,10 @@ impl ExportWorker {
         while !shutdown.is_cancelled() {
             let now = self.clock.now();
             let until = now.plus_seconds(LEASE_SECONDS);
-            match self.store.lease_export(&self.owner, now, until, LEASES).await {
+            match self.store.lease_export(&self.owner, now, until, SILENT_ENDS).await {
                 Ok(ExportLease::Job(export)) => self.work(*export, &shutdown).await,
                 Ok(ExportLease::GivenUp(id)) => {
-                    error!(export = %id, "an export was given up: its workers ended {LEASES} times");
+                    error!(export = %id, "an export was given up: its workers ended {SILENT_ENDS} times");
                     self.updates.publish(&id);
                 }
                 Ok(ExportLease::Nothing) => self.rest(&shutdown).await,
@@ -122,47 +156,51 @@ impl ExportWorker {
         result: Result<ExportProgress, Failure>,
     ) -> Result<(), StoreError> {
         let (id, now) = (&export.id, self.clock.now());
-        let (outcome, state) = match result {
-            Ok(progress) => (Ok(progress), ExportState::Ready),
-            Err(Failure::LeaseLost) => return self.clear_if_cancelled(export).await,
-            // Not the job's fault: the attempt does not count.
+        let outcome = match result {
+            Ok(progress) => Ok(progress),
+            Err(Failure::LeaseLost) => return self.clear_lost(export).await,
             Err(Failure::Shutdown) => {
-                let attempts = export.attempt.saturating_sub(1);
-                return self.store.release_export(id, &self.owner, attempts, now).await;
+                return self.store.release_export(id, &self.owner, None, now).await;
             }
-            Err(failure) if export.attempt < ATTEMPTS => {
+            Err(failure) if !failure.counts() || export.failures + 1 < FAILURES => {
                 warn!(export = %id, error = %failure, attempt = export.attempt, "an export failed");
-                let at = now.plus_seconds(REST_SECONDS);
-                return self.store.release_export(id, &self.owner, export.attempt, at).await;
+                let (why, at) = (failure.told(), now.plus_seconds(REST_SECONDS));
+                let failure = Some((why.as_str(), failure.counts()));
+                return self.store.release_export(id, &self.owner, failure, at).await;
             }
             Err(failure) => {
                 error!(export = %id, error = %failure, "an export was given up");
-                (Err(failure.to_string()), ExportState::Error)
+                Err(failure.told())
             }
         };
-        if self.store.finish_export(id, &self.owner, outcome.clone(), now).await? {
-            let progress = outcome.as_ref().copied().unwrap_or(export.progress);
+        let state = if outcome.is_ok() { ExportState::Ready } else { ExportState::Error };
+        let progress = outcome.as_ref().copied().unwrap_or(export.progress);
+        if self.store.finish_export(id, &self.owner, outcome, now).await? {
             info!(export = %id, state = state.as_str(), rows = progress.rows_written, "export ended");
             self.updates.publish(id);
             return Ok(());
         }
-        self.clear_if_cancelled(export).await
+        self.clear_lost(export).await
     }
 
-    /// Takes everything back that was written for an export that was called off. What another worker
-    /// writes, who took the job over, is left alone.
-    async fn clear_if_cancelled(&self, export: &Export) -> Result<(), StoreError> {
+    /// Takes back what was written for an export that was called off, or by this attempt at one that
+    /// another worker took over.
+    async fn clear_lost(&self, export: &Export) -> Result<(), StoreError> {
         let now = self.store.find_export(&export.id).await?;
-        if now.is_none_or(|export| export.state != ExportState::Cancelled) {
+        let cancelled = now.filter(|export| export.state == ExportState::Cancelled);
+        let cleared = if let Some(cancelled) = &cancelled {
+            info!(export = %export.id, "export cancelled");
+            self.files.clear(cancelled, Attempts::All).await
+        } else {
             warn!(export = %export.id, "another worker took an export job over");
-            return Ok(());
-        }
-        info!(export = %export.id, "export cancelled");
-        match self.files.delete(&export.id).await {
-            Ok(()) => self.store.export_is_cleared(&export.id).await,
-            // Housekeeping tries again.
+            self.files.clear(export, Attempts::UpTo(export.attempt)).await
+        };
+        match cleared {
+            Ok(()) if cancelled.is_some() => self.store.export_is_cleared(&export.id).await,
+            Ok(()) => Ok(()),
+            // Housekeeping tries again, of the other worker's once that has ended.
             Err(error) => {
-                warn!(export = %export.id, %error, "cannot delete the file of a cancelled export");
+                warn!(export = %export.id, %error, "cannot take back what a lost attempt wrote");
                 Ok(())
             }
         }
@@ -188,32 +226,41 @@ impl ExportWorker {
             formula_guard: self.formula_guard,
             told: &told,
         };
-        tokio::select! {
-            // An attempt that is dropped leaves only what the next one takes back.
-            ready = attempt.prepare() => ready?,
-            () = shutdown.cancelled() => return Err(Failure::Shutdown),
-        }
-        let mut upload = self.files.create(export).await?;
+        let mut upload = None;
         let result = tokio::select! {
-            result = attempt.write(&mut upload) => result,
-            failure = self.keep_lease(export, seen) => Err(failure),
+            // An attempt that is dropped leaves only what can be taken back.
+            result = self.write(&attempt, &mut upload) => result,
+            failure = self.keep_lease(export, seen.clone()) => Err(failure),
             () = shutdown.cancelled() => Err(Failure::Shutdown),
             never = self.estimate(export, &told) => match never {},
         };
-        let result = match result {
-            Ok((progress, written)) => {
-                let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
-                let manifest =
-                    serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from)?;
-                let stored = self.files.put_manifest(export, manifest).await;
-                stored.map(|()| progress).map_err(Failure::from)
+        if result.is_err() {
+            let renew = async {
+                self.keep_lease(export, seen).await;
+                pending::<()>().await;
+            };
+            // To the end, lease or not: what this attempt wrote is nobody else's.
+            tokio::select! {
+                () = attempt.take_back(upload.as_mut()) => {}
+                () = renew => {}
             }
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = &result {
-            attempt.take_back(&mut upload, failure).await;
         }
         result
+    }
+
+    /// Writes the file and, beside it, the manifest.
+    async fn write(
+        &self,
+        attempt: &Attempt<'_>,
+        upload: &mut Option<Upload>,
+    ) -> Result<ExportProgress, Failure> {
+        let export = attempt.export;
+        attempt.prepare().await?;
+        let upload = upload.insert(self.files.create(export).await?);
+        let (progress, written) = attempt.write(upload).await?;
+        let manifest = Manifest::new(export, self.checkpoint(export).await?, written);
+        self.files.put_manifest(export, self.signed(export, &manifest)?).await?;
+        Ok(progress)
     }
 
     /// Tells how many events there will be, once that is known. Never returns: writing does not wait
@@ -263,6 +310,18 @@ impl ExportWorker {
         }
     }
 
+    /// The manifest with its signature.
+    fn signed(&self, export: &Export, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+        let organization = &export.organization_id;
+        let manifest = serde_json::to_value(manifest).map_err(std::io::Error::from)?;
+        let text = manifest::signed_text(&self.signer.origin(organization), &manifest);
+        let text = text.ok_or_else(|| Failure::Signature("no object".to_owned()))?;
+        let note = self.signer.sign_text(organization, &text);
+        let note = note.map_err(|error| Failure::Signature(error.to_string()))?;
+        let signed = manifest::with_signature(manifest, note);
+        Ok(serde_json::to_vec_pretty(&signed).map_err(std::io::Error::from)?)
+    }
+
     /// The signed checkpoint of the tree that the export is taken from.
     async fn checkpoint(&self, export: &Export) -> Result<String, Failure> {
         let Export { organization_id, tree_size, .. } = export;
@@ -274,5 +333,27 @@ impl ExportWorker {
         };
         let signed = root.and_then(|root| self.signer.sign(organization_id, *tree_size, root));
         signed.map_err(|error| Failure::Checkpoint(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::DbErr;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_the_jobs_fault_does_not_count() {
+        let busy = || DbErr::Custom("postgres://user:secret@host".to_owned());
+        let files = std::io::Error::other("https://bucket/path?AWSAccessKeyId=AKIA");
+        for (failure, counts, told) in [
+            (Failure::Store(StoreError::Unavailable(busy())), false, "the database failed"),
+            (Failure::Store(StoreError::Conflict(busy())), false, "the database failed"),
+            (Failure::Store(StoreError::Unexpected(busy())), true, "the database failed"),
+            (Failure::Files(files), true, "the export store failed"),
+            (Failure::Shutdown, false, "shutting down"),
+        ] {
+            assert_eq!((failure.counts(), failure.told().as_str()), (counts, told));
+        }
     }
 }

@@ -11,7 +11,12 @@ use super::{
 };
 use crate::{
     domain::export::{Export, ExportFormat, ExportProgress, Remains},
-    export::{csv::CsvEncoder, files::ExportFiles, manifest::Written, upload::Upload},
+    export::{
+        csv::CsvEncoder,
+        files::{Attempts, ExportFiles},
+        manifest::Written,
+        upload::Upload,
+    },
     merkle::{Hash, proof::range_nodes},
     store::{ExportOrder, ExportRows, Store, StoreError},
 };
@@ -35,15 +40,17 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     /// Takes back what earlier attempts left, and notes that this one may leave something.
     pub async fn prepare(&self) -> Result<(), Failure> {
-        if self.export.attempt > 1 || self.export.remains.is_some() {
-            self.files.clear(self.export, self.export.remains.as_ref()).await?;
+        let Export { attempt, remains, .. } = self.export;
+        if *attempt > 1 || remains.is_some() {
+            // Whether the job is still ours.
+            self.note(remains.as_ref()).await?;
+            self.files.clear(self.export, Attempts::UpTo(*attempt)).await?;
         }
-        self.note(None).await
+        self.note(Some(&Remains { attempt: *attempt, upload: None })).await
     }
 
-    async fn note(&self, upload: Option<String>) -> Result<(), Failure> {
-        let remains = Remains { attempt: self.export.attempt, upload };
-        let noted = self.store.note_export_remains(&self.export.id, self.owner, Some(&remains));
+    async fn note(&self, remains: Option<&Remains>) -> Result<(), Failure> {
+        let noted = self.store.note_export_remains(&self.export.id, self.owner, remains);
         if noted.await? { Ok(()) } else { Err(Failure::LeaseLost) }
     }
 
@@ -128,7 +135,8 @@ impl Attempt<'_> {
     ) -> Result<ExportProgress, Failure> {
         while let Some(Encoded { bytes, rows }) = encoded.recv().await {
             if let Some(name) = upload.begin_parts(bytes.len()).await? {
-                self.note(Some(name)).await?;
+                let attempt = self.export.attempt;
+                self.note(Some(&Remains { attempt, upload: Some(name) })).await?;
             }
             let length = bytes.len() as u64;
             upload.write(bytes).await?;
@@ -143,24 +151,20 @@ impl Attempt<'_> {
 
     /// Takes back what this attempt wrote, as far as that can be done; the rest is done before the next
     /// attempt or by housekeeping.
-    pub async fn take_back(&self, upload: &mut Upload, failure: &Failure) {
+    pub async fn take_back(&self, upload: Option<&mut Upload>) {
         let id = &self.export.id;
+        // What this attempt found is taken back, or noted still.
+        let Some(upload) = upload else { return };
         if let Err(error) = upload.abort().await {
             warn!(export = %id, %error, "cannot abort an upload");
             return;
         }
-        // Whoever took the job over has taken back what was there, and writes by now.
-        if matches!(failure, Failure::LeaseLost) {
+        let ours = Export { remains: None, ..self.export.clone() };
+        if let Err(error) = self.files.clear(&ours, Attempts::UpTo(ours.attempt)).await {
+            warn!(export = %id, %error, "cannot delete an unfinished export");
             return;
         }
-        let cleared = match self.files.delete(id).await {
-            Ok(()) => self.store.note_export_remains(id, self.owner, None).await,
-            Err(error) => {
-                warn!(export = %id, %error, "cannot delete an unfinished export");
-                return;
-            }
-        };
-        if let Err(error) = cleared {
+        if let Err(error) = self.store.note_export_remains(id, self.owner, None).await {
             warn!(export = %id, %error, "cannot note that an unfinished export is gone");
         }
     }

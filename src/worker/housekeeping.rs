@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    domain::clock::Clock,
-    export::files::ExportFiles,
+    domain::{clock::Clock, export::Export},
+    export::files::{Attempts, ExportFiles},
     store::{Store, StoreError},
 };
 
@@ -16,6 +16,8 @@ use crate::{
 const EVERY: Duration = Duration::from_mins(10);
 /// Exports that one step looks at.
 const STEP: u64 = 100;
+/// After so many failures in a row the export store is taken to be away.
+const FAILURES: u32 = 3;
 /// After this long no worker is busy any more with an export that has ended.
 const ENDED_SECONDS: i64 = 60;
 
@@ -48,16 +50,16 @@ impl Housekeeper {
         }
     }
 
-    /// Does everything once.
+    /// Does everything once. What needs the export store comes last: it may be away.
     pub async fn round(&self) {
+        if let Err(error) = self.prune_keys().await {
+            warn!(%error, "cannot prune idempotency keys");
+        }
         if let Err(error) = self.expire_exports().await {
             warn!(%error, "cannot expire exports");
         }
         if let Err(error) = self.clear_exports().await {
             warn!(%error, "cannot take back what unfinished exports left");
-        }
-        if let Err(error) = self.prune_keys().await {
-            warn!(%error, "cannot prune idempotency keys");
         }
     }
 
@@ -65,20 +67,17 @@ impl Housekeeper {
     /// between the two is mended by the next round, and no file is forgotten.
     async fn expire_exports(&self) -> Result<(), StoreError> {
         let until = self.clock.now().plus_seconds(-self.export_retention);
+        let (mut after, mut failures) = (None, 0);
         loop {
-            let ids = self.store.exports_to_expire(until, STEP).await?;
-            let mut expired = 0;
-            for id in &ids {
-                if let Err(error) = self.files.delete(id).await {
-                    warn!(export = %id, %error, "cannot delete an export's file");
-                    continue;
+            let exports = self.store.exports_to_expire(after.as_ref(), until, STEP).await?;
+            for export in &exports {
+                if self.take_away(export, &mut failures).await {
+                    self.store.expire_export(&export.id, self.clock.now()).await?;
+                    info!(export = %export.id, "export expired");
                 }
-                self.store.expire_export(id, self.clock.now()).await?;
-                expired += 1;
-                info!(export = %id, "export expired");
             }
-            // What cannot be deleted is tried again in the next round.
-            if expired == 0 {
+            after = exports.into_iter().next_back().map(|export| export.id);
+            if after.is_none() || failures >= FAILURES {
                 return Ok(());
             }
         }
@@ -87,14 +86,38 @@ impl Housekeeper {
     /// Takes back what exports left that failed or were called off while their worker died.
     async fn clear_exports(&self) -> Result<(), StoreError> {
         let until = self.clock.now().plus_seconds(-ENDED_SECONDS);
-        for export in self.store.exports_to_clear(until, STEP).await? {
-            if let Err(error) = self.files.clear(&export, export.remains.as_ref()).await {
-                warn!(export = %export.id, %error, "cannot take back an unfinished export");
-                continue;
+        let (mut after, mut failures) = (None, 0);
+        loop {
+            let exports = self.store.exports_to_clear(after.as_ref(), until, STEP).await?;
+            for export in &exports {
+                if self.take_away(export, &mut failures).await {
+                    self.store.export_is_cleared(&export.id).await?;
+                }
             }
-            self.store.export_is_cleared(&export.id).await?;
+            after = exports.into_iter().next_back().map(|export| export.id);
+            if after.is_none() || failures >= FAILURES {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Deletes everything of an export, unless the store failed too often in a row: each failure takes as
+    /// long as the store is waited for. What is left is tried again in the next round.
+    async fn take_away(&self, export: &Export, failures: &mut u32) -> bool {
+        if *failures >= FAILURES {
+            return false;
+        }
+        match self.files.clear(export, Attempts::All).await {
+            Ok(()) => {
+                *failures = 0;
+                true
+            }
+            Err(error) => {
+                warn!(export = %export.id, %error, "cannot delete what an export left");
+                *failures += 1;
+                false
+            }
+        }
     }
 
     async fn prune_keys(&self) -> Result<(), StoreError> {

@@ -4,5 +4,6 @@ pub mod checkpoints;
 pub mod export;
 mod export_attempt;
 mod export_encoder;
+pub mod forward;
 pub mod housekeeping;
 pub mod retention;

@@ -227,6 +227,7 @@ fn tenant_queries_start_from_scoped() {
         "store/export_leases.rs",
         "store/exports.rs",
         "store/idempotency.rs",
+        "store/log_stream_leases.rs",
         "store/signing_keys.rs",
         // Looks at once after all logs that are watched on a replica.
         "store/watch.rs",

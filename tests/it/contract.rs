@@ -81,7 +81,7 @@ fn every_rpc_has_a_rest_twin_and_messages_of_its_own() {
             }
         }
     }
-    assert_eq!(messages.len(), 2 * (13 + 11 + 4 + 3));
+    assert_eq!(messages.len(), 2 * (13 + 11 + 4 + 3 + 12));
 }
 
 /// The text of all protos, with white space and comment marks folded, so that a sentence can be
@@ -134,6 +134,11 @@ fn stated_limits_are_those_that_are_enforced() {
         format!("domains. Optional. At most {}, each once", limits::ORGANIZATION_DOMAINS),
         format!("At most {} characters in two labels or more", limits::DOMAIN_CHARS),
         format!("[A-Za-z0-9_.:-]{{0,{}}}", limits::ORGANIZATION_ID_CHARS - 1),
+        format!("is forwarded. Required. At most {} streams each", limits::LOG_STREAMS),
+        format!("At most {} KiB. Default: only those", limits::CA_CERTIFICATES_BYTES / 1_024),
+        format!("Their values are secret. At most {}", limits::DESTINATION_HEADERS),
+        format!("`host:port`. Required. At most {}", limits::BROKERS),
+        format!("Empty means all. At most {}", grouped(limits::REDRIVES)),
     ];
     for sentence in sentences {
         assert!(prose.contains(&sentence), "the protos do not say: {sentence}");

@@ -3,12 +3,15 @@
 use std::{io::Read, sync::Arc, time::Duration};
 
 use audit_logs::{
+    app::open_files,
     client::AuditLogs,
-    domain::clock::SystemClock,
+    domain::clock::{Clock, ManualClock, SystemClock},
     proto::v1::{
-        BatchCreateEventsRequest, CancelExportRequest, CreateExportRequest, Export,
-        ExportCompression, ExportFormat, ExportState, GetExportRequest,
+        ApiKeysCreateRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest, CancelExportRequest,
+        CreateExportRequest, Export, ExportCompression, ExportFormat, ExportState,
+        GetExportRequest,
     },
+    worker::housekeeping::Housekeeper,
 };
 use futures::StreamExt;
 use reqwest::{StatusCode, header};
@@ -24,6 +27,7 @@ on_every_engine!(
     an_unknown_compression_is_refused,
     a_cancelled_export_ends_and_leaves_nothing,
     what_has_ended_is_not_cancelled,
+    a_revoked_key_ends_the_stream,
     organizations_take_turns,
     a_job_that_ends_its_workers_is_given_up,
     the_estimate_is_honest,
@@ -173,6 +177,38 @@ async fn a_cancelled_export_ends_and_leaves_nothing(engine: Engine) {
     assert_eq!((refused.code, refused.reason.as_str()), (Code::NotFound, "EXPORT_NOT_FOUND"));
 }
 
+/// Who must not have the file gets no link from a stream that was opened before.
+async fn a_revoked_key_ends_the_stream(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut client = server.client().await;
+    fill(&mut client, "acme", 3).await;
+    let id = start(&mut client, export_of("acme")).await.id;
+    follow(&mut client, &id).await;
+    hold(&server).await;
+    let mut keys = server.keys().await;
+    let request = ApiKeysCreateRequest {
+        name: "leaked".to_owned(),
+        scopes: vec!["exports".to_owned()],
+        ..Default::default()
+    };
+    let created = keys.create(request).await.unwrap().into_inner();
+    let mut revoked = server.client_as(&created.value).await;
+    let request = GetExportRequest { export_id: id.clone(), watch: None };
+    let mut frames = revoked.get_export(request).await.unwrap().into_inner();
+    assert_eq!(frames.message().await.unwrap().unwrap().export.unwrap().url, "");
+    let revoke = ApiKeysRevokeRequest { api_key_id: created.api_key.unwrap().id };
+    keys.revoke(revoke).await.unwrap();
+    server.execute("UPDATE exports SET lease_until = 0").await;
+    let last = loop {
+        match frames.message().await {
+            Ok(frame) => assert_eq!(frame.unwrap().export.unwrap().url, ""),
+            Err(status) => break Refusal::of(&status),
+        }
+    };
+    assert_eq!(last.code, Code::Unauthenticated);
+    assert_eq!(follow(&mut client, &id).await.pop().unwrap().state(), ExportState::Ready);
+}
+
 async fn what_has_ended_is_not_cancelled(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut client = server.client().await;
@@ -217,10 +253,23 @@ async fn a_job_that_ends_its_workers_is_given_up(engine: Engine) {
     follow(&mut client, &id).await;
     hold(&server).await;
     // Five workers took it, and none came to an end.
-    server.execute("UPDATE exports SET attempts = 5, lease_until = 1").await;
+    server.execute("UPDATE exports SET silent_ends = 5, lease_until = 1").await;
     let last = follow(&mut client, &id).await.pop().unwrap();
     assert_eq!(last.state(), ExportState::Error);
     assert_eq!(last.error, "given up: its workers ended 5 times");
+
+    // One that failed before: its reason is not lost, nor told anew by a worker that ends.
+    let directory = server.settings.data_dir.join("exports");
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::write(&directory, "in the way").unwrap();
+    let id = start(&mut client, export_of("acme")).await.id;
+    let failed = "SELECT failures FROM exports WHERE last_failure IS NOT NULL";
+    until("it fails", async || (server.query_integers(failed).await == [1]).then_some(())).await;
+    let five = "UPDATE exports SET silent_ends = 5, lease_until = 1 WHERE state = 'pending'";
+    server.execute(five).await;
+    let last = follow(&mut client, &id).await.pop().unwrap();
+    let why = "given up: its workers ended 5 times; before, the export store failed";
+    assert_eq!(last.error, why);
 }
 
 async fn the_estimate_is_honest(engine: Engine) {
@@ -259,4 +308,14 @@ async fn a_file_that_was_cut_off_is_not_handed_out(engine: Engine) {
     let after = look(&mut client, &id).await;
     assert_eq!(after.state(), ExportState::Error);
     assert!(after.error.contains("damaged"), "{}", after.error);
+    // What is left of it is taken away.
+    let housekeeper = Housekeeper {
+        store: server.store().await,
+        clock: Arc::new(ManualClock::new(SystemClock.now().plus_seconds(61))),
+        files: open_files(&server.settings).unwrap(),
+        export_retention: 86_400,
+        idempotency_window: 86_400,
+    };
+    housekeeper.round().await;
+    assert!(!file.parent().unwrap().exists());
 }

@@ -64,7 +64,7 @@ impl Level {
 }
 
 /// Stores so many events more in the first organization, by batches.
-async fn fill(arena: &Arena<'_>, events: u64) -> Result<u64> {
+pub(super) async fn fill(arena: &Arena<'_>, events: u64) -> Result<u64> {
     let mut callers: Vec<_> = arena
         .server
         .callers(BATCH.1)

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod create;
 pub mod export;
+pub mod forward;
 pub mod ingest;
 pub mod long_log;
 pub mod memory;

@@ -3,15 +3,15 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use flate2::bufread::MultiGzDecoder;
-use serde_json::json;
+use serde_json::Value;
 
-use super::{Verdict, keys::KeyArguments, read_text};
+use super::{Verdict, export_report::Report, keys::KeyArguments, read_text};
 use crate::{
     client::{fetch_text, manifest_path},
     config::Settings,
@@ -20,7 +20,7 @@ use crate::{
     verify::{
         TrustedKeys,
         export::{ExportFault, ExportVerifier, Proven, StoredFile},
-        keys::{Distrust, Signed},
+        keys::{Distrust, ManifestDistrust, Signed},
     },
 };
 
@@ -28,7 +28,8 @@ use crate::{
 #[command(after_help = "\
 Proves every line of a JSON Lines export against a signed checkpoint of the log: the event is the one \
 that was recorded, at its place. Lines that follow each other without a gap also prove that nothing \
-was left out between them. Make such an export with `audit-logs export --format jsonl`, which writes \
+was left out between them; what was selected is what the manifest says, which the log's key signed. A file \
+is complete if it has the whole log, or all of --sequences. Make such an export with `audit-logs export --format jsonl`, which writes \
 the manifest beside the file.
 
 Exit code: 0 everything is proved, 1 something is not, 2 could not check.
@@ -37,13 +38,16 @@ Example:
   audit-logs verify export january.jsonl --public-key 'audit-logs/org_1+c74f20a3+ARpc2QcU...'")]
 pub struct Arguments {
     /// The file
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The manifest: a file, or a link such as `manifest_url` [default: FILE.manifest.json]
     #[arg(long, value_name = "FILE_OR_URL")]
     manifest: Option<PathBuf>,
     /// A signed checkpoint of the same tree to check against, instead of the one in the manifest
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Fail unless the file has every event from the sequence A to B, both among them
+    #[arg(long, value_name = "A..B", value_parser = parse_sequences)]
+    pub(super) sequences: Option<(u64, u64)>,
     #[command(flatten)]
     keys: KeyArguments,
     /// Print one JSON object
@@ -54,8 +58,15 @@ pub struct Arguments {
 /// Longest line that is read: an event of the greatest size, and much more than its proof.
 const LINE_BYTES: u64 = 1_024 * 1_024;
 
+fn parse_sequences(text: &str) -> Result<(u64, u64), String> {
+    let range = text.split_once("..").and_then(|(first, last)| {
+        Some((first.parse().ok()?, last.parse().ok()?)).filter(|(first, last)| first <= last)
+    });
+    range.ok_or_else(|| "give the first and the last sequence, such as 0..599".to_owned())
+}
+
 /// What a check came to: proved, with the checkpoint; or not, at that line.
-type Outcome = Result<(Proven, Signed), (Option<u64>, String)>;
+pub(super) type Outcome = Result<(Proven, Signed), (Option<u64>, String)>;
 
 pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> {
     let name = arguments.file.display();
@@ -66,27 +77,36 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> 
     if is_csv || arguments.file.to_string_lossy().ends_with(".csv.gz") {
         bail!(NO_PROOF);
     }
-    let manifest = read_manifest(arguments).await?;
+    let (signed, manifest) = read_manifest(arguments).await?;
     if manifest.format != ExportFormat::JsonLines.as_str() {
         bail!(NO_PROOF);
     }
     let keys = arguments.keys.given_or_own(settings)?;
-    let outcome = match tree(arguments, &manifest, &keys)? {
+    let believed = match keys.check_manifest(&signed, &manifest.organization_id) {
+        Err(why @ (ManifestDistrust::NotSigned | ManifestDistrust::NoKey(_))) => {
+            return Err(why.into());
+        }
+        Err(why) => Err(why.to_string()),
+        Ok(()) => tree(arguments, &manifest, &keys)?,
+    };
+    let outcome = match believed {
         Ok(tree) => check(file, &manifest, &tree)?.map(|proven| (proven, tree)),
         Err(why) => Err((None, why)),
     };
+    let report = Report { arguments, manifest: &manifest, outcome: &outcome };
     if arguments.json {
-        println!("{}", as_json(&manifest, &outcome));
+        println!("{}", report.as_json());
     } else {
-        println!("{}", as_text(arguments, &manifest, &outcome));
+        println!("{}", report.as_text());
     }
-    Ok(if outcome.is_ok() { Verdict::Verified } else { Verdict::Tampered })
+    Ok(if report.result() == "verified" { Verdict::Verified } else { Verdict::Tampered })
 }
 
 const NO_PROOF: &str = "a CSV file has no proofs; export the same with `audit-logs export --format \
                         jsonl` and verify that";
 
-async fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
+/// The manifest as it was signed and as it is understood.
+async fn read_manifest(arguments: &Arguments) -> Result<(Value, Manifest)> {
     let beside = || manifest_path(&arguments.file);
     let path = arguments.manifest.clone().unwrap_or_else(beside);
     let name = path.display().to_string();
@@ -98,7 +118,12 @@ async fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
     };
     // A signed link is a credential.
     let name = name.split('?').next().unwrap_or_default();
-    serde_json::from_str(&text).with_context(|| format!("{name} is no manifest of an export"))
+    let understood = || -> serde_json::Result<_> {
+        let signed: Value = serde_json::from_str(&text)?;
+        let manifest = serde_json::from_value(signed.clone())?;
+        Ok((signed, manifest))
+    };
+    understood().with_context(|| format!("{name} is no manifest of an export"))
 }
 
 /// The checkpoint to check against; or why none is to be believed.
@@ -168,60 +193,4 @@ fn check_lines(
         verifier.line(&line).map_err(|fault| (Some(number), fault.to_string()))?;
     }
     Ok(())
-}
-
-fn as_text(arguments: &Arguments, manifest: &Manifest, outcome: &Outcome) -> String {
-    let (name, organization) = (Path::display(&arguments.file), &manifest.organization_id);
-    match outcome {
-        Ok((proven, tree)) => {
-            let extent = match (proven.sequences, proven.left_out) {
-                (None, _) => "no events".to_owned(),
-                (Some((first, last)), 0) => {
-                    let rows = proven.rows;
-                    let whole = (first, last + 1) == (0, tree.checkpoint.size);
-                    let what = if whole { "; that is the whole log" } else { "" };
-                    format!(
-                        "{rows} events, complete from sequence {first} to {last}: nothing between is \
-                         left out{what}"
-                    )
-                }
-                (Some((first, last)), out) => {
-                    let rows = proven.rows;
-                    format!("{rows} events between {first} and {last}; {out} others are left out")
-                }
-            };
-            format!(
-                "verified: {name} has {extent}; of the log of {organization}, in the tree of {} \
-                 events signed by {}",
-                tree.checkpoint.size, tree.signer
-            )
-        }
-        Err((Some(line), why)) => format!("TAMPERED: {name} of {organization}, line {line}: {why}"),
-        Err((None, why)) => format!("TAMPERED: {name} of {organization}: {why}"),
-    }
-}
-
-fn as_json(manifest: &Manifest, outcome: &Outcome) -> serde_json::Value {
-    let mut told = json!({
-        "result": if outcome.is_ok() { "verified" } else { "tampered" },
-        "export_id": manifest.export_id,
-        "organization_id": manifest.organization_id,
-    });
-    match outcome {
-        Ok((proven, tree)) => {
-            let (first, last) = proven.sequences.unzip();
-            told["rows"] = json!(proven.rows);
-            told["first_sequence"] = json!(first);
-            told["last_sequence"] = json!(last);
-            told["left_out"] = json!(proven.left_out);
-            told["complete"] = json!(proven.left_out == 0);
-            told["tree_size"] = json!(tree.checkpoint.size);
-            told["signed_by"] = json!(tree.signer);
-        }
-        Err((line, why)) => {
-            told["line"] = json!(line);
-            told["reason"] = json!(why);
-        }
-    }
-    told
 }

@@ -2,6 +2,7 @@
 
 mod database;
 mod export;
+mod export_report;
 mod keys;
 mod progress;
 mod receipt;

@@ -1,6 +1,7 @@
 //! Settings from every source.
 
 use super::*;
+use crate::config::Secret;
 
 fn with(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -67,6 +68,11 @@ fn every_key_has_a_variable_that_works() {
         "2048",
         "true",
         "https://app.example",
+        "10.0.0.0/8",
+        "true",
+        "5",
+        "a",
+        "b",
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
     let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
@@ -86,6 +92,10 @@ fn every_key_has_a_variable_that_works() {
     assert_eq!(settings.rest.max_body_bytes, 2_048);
     assert_eq!(settings.cors.origins().collect::<Vec<_>>(), ["https://app.example"]);
     assert_eq!(settings.database_url(), "postgres://h/d");
+    assert_eq!(settings.log_streams.allowed_networks, "10.0.0.0/8");
+    assert!(settings.log_streams.allow_http && settings.log_streams.deliveries == 5);
+    assert_eq!(settings.secrets.key.as_ref().map(Secret::reveal), Some("a"));
+    assert_eq!(settings.secrets.previous_keys.as_ref().map(Secret::reveal), Some("b"));
 }
 
 #[test]

@@ -4,9 +4,13 @@ mod azure_sentinel;
 mod bucket;
 mod datadog;
 mod generic_https;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod layout;
+mod otlp;
 mod snowflake;
 mod splunk;
+mod syslog;
 
 use std::time::Duration;
 
@@ -15,9 +19,12 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
+#[cfg(feature = "kafka")]
+pub use self::kafka::KafkaSink;
 pub use self::{
     azure_sentinel::AzureSentinelSink, bucket::BucketSink, datadog::DatadogSink,
-    generic_https::GenericHttpsSink, snowflake::SnowflakeSink, splunk::SplunkSink,
+    generic_https::GenericHttpsSink, otlp::OtlpSink, snowflake::SnowflakeSink, splunk::SplunkSink,
+    syslog::SyslogSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

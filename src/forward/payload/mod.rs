@@ -1,5 +1,6 @@
 //! The forms in which events are sent.
 
+pub mod cef;
 mod ocsf;
 mod workos;
 

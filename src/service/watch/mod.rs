@@ -18,6 +18,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub(super) use self::start::Start;
+use self::watcher::Watcher;
 pub use self::{
     follower::Follower,
     hub::Hub,
@@ -26,7 +28,6 @@ pub use self::{
     start::WatchStart,
     stream::{WatchContent, WatchEnd, WatchFrame, WatchStream},
 };
-use self::{start::Start, watcher::Watcher};
 use super::{
     error::Result,
     organizations::{Organizations, check_id},

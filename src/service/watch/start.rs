@@ -25,14 +25,14 @@ pub enum WatchStart {
 
 /// The same, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CheckedStart {
+pub(in crate::service) enum CheckedStart {
     Now,
     Sequence(u64),
     Time(Timestamp),
 }
 
 impl WatchStart {
-    pub(super) fn check(self, violations: &mut Violations) -> CheckedStart {
+    pub(in crate::service) fn check(self, violations: &mut Violations) -> CheckedStart {
         match self {
             Self::Now => CheckedStart::Now,
             Self::Sequence(sequence) => CheckedStart::Sequence(sequence),
@@ -48,7 +48,7 @@ impl WatchStart {
 const DISORDER_SECONDS: i64 = 60;
 
 /// A log as it is when the call arrives.
-pub(super) struct Start<'a> {
+pub(in crate::service) struct Start<'a> {
     pub store: &'a Store,
     pub tenant: &'a Tenant,
     /// How many events it has.

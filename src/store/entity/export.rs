@@ -32,6 +32,9 @@ pub struct Model {
     pub leased_at: i64,
     pub is_upper_bound: i64,
     pub remains: Option<String>,
+    pub failures: i64,
+    pub silent_ends: i64,
+    pub last_failure: Option<String>,
 }
 
 /// No relations: nothing is joined through the ORM.

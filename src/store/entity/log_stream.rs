@@ -2,7 +2,7 @@
 
 use sea_orm::{EntityTrait, QueryFilter, Select, entity::prelude::*};
 
-use crate::domain::ids::EnvironmentId;
+use crate::domain::{ids::EnvironmentId, log_stream::LogStreamKey};
 
 /// What forwards a log, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -43,4 +43,11 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Those of an environment.
 pub fn scoped(environment: &EnvironmentId) -> Select<Entity> {
     Entity::find().filter(Column::EnvironmentId.eq(environment.as_str()))
+}
+
+/// The one with that key.
+pub fn named(key: &LogStreamKey) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::OrganizationId.eq(key.organization_id.as_str()))
+        .filter(Column::Id.eq(key.id.as_str()))
 }

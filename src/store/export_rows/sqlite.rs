@@ -49,13 +49,8 @@ fn piece(
     statement: &Statement,
     order: ExportOrder,
 ) -> Result<(ExportRows, Option<Place>)> {
-    let bound = arguments(statement)?.into_iter().map(|argument| match argument {
-        Argument::Small(number) => SqlValue::Integer(number.into()),
-        Argument::Integer(number) => SqlValue::Integer(number),
-        Argument::Text(text) => SqlValue::Text(text.to_owned()),
-    });
     let mut prepared = connection.prepare_cached(&statement.sql)?;
-    let mut found = prepared.query(params_from_iter(bound))?;
+    let mut found = prepared.query(params_from_iter(bound(statement)?))?;
     let mut rows = ExportRows::default();
     rows.bytes.reserve(BYTES);
     let mut last = None;
@@ -74,4 +69,13 @@ fn piece(
         }
     }
     Ok((rows, last))
+}
+
+pub(super) fn bound(statement: &Statement) -> Result<Vec<SqlValue>> {
+    let bound = arguments(statement)?.into_iter().map(|argument| match argument {
+        Argument::Small(number) => SqlValue::Integer(number.into()),
+        Argument::Integer(number) => SqlValue::Integer(number),
+        Argument::Text(text) => SqlValue::Text(text.to_owned()),
+    });
+    Ok(bound.collect())
 }

@@ -149,7 +149,7 @@ impl AuditLogs for AuditLogsService {
     type GetExportStream = ExportStream;
 
     async fn get_export(&self, request: Request<v1::GetExportRequest>) -> Answer<ExportStream> {
-        let caller = caller(&request)?;
+        let (caller, credential) = (caller(&request)?, credential(&request)?);
         let v1::GetExportRequest { export_id, watch } = request.into_inner();
         let frame = |view| v1::GetExportResponse { export: Some(convert::export(view)) };
         if !watch.unwrap_or(true) {
@@ -157,7 +157,7 @@ impl AuditLogs for AuditLogsService {
             let once = futures::stream::iter([Ok(frame(view))]);
             return Ok(Response::new(Box::pin(once)));
         }
-        let views = self.services.exports.watch(caller, export_id);
+        let views = self.services.exports.watch(caller, credential, export_id);
         let frames = views.map(move |view| view.map(frame).map_err(Status::from));
         Ok(Response::new(Box::pin(frames)))
     }

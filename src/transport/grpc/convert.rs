@@ -1,5 +1,7 @@
 //! Between the messages of the contract and the words of the domain.
 
+pub mod destinations;
+pub mod log_streams;
 pub mod organizations;
 
 use super::values::{
@@ -16,6 +18,7 @@ use crate::{
         export::{Export, ExportCompression, ExportFormat, ExportState},
         filter::{EventFilter, EventQueryDraft},
         idempotency::Idempotency,
+        log_stream::LogStream,
         organization::AuditLogConfiguration,
         page::{Order, Page, PageDraft},
         retention::LegalHold,
@@ -265,7 +268,17 @@ pub fn configuration(configuration: &AuditLogConfiguration) -> v1::AuditLogConfi
         state: state.into(),
         erased_events: configuration.retention.erased_events,
         legal_hold: configuration.retention.hold.clone().map(legal_hold),
-        log_stream: None,
+        log_stream: configuration.log_stream.as_ref().map(audit_log_stream),
+    }
+}
+
+fn audit_log_stream(stream: &LogStream) -> v1::AuditLogStream {
+    v1::AuditLogStream {
+        id: stream.id.to_string(),
+        r#type: stream.destination.kind().to_owned(),
+        state: log_streams::state(stream.state).into(),
+        last_synced_at: stream.progress.last_success_at.map(to_proto_time),
+        created_at: Some(to_proto_time(stream.created_at)),
     }
 }
 

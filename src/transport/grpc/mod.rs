@@ -4,12 +4,13 @@ mod api_keys;
 mod audit_logs;
 mod convert;
 mod ingest;
+mod log_streams;
 mod organizations;
 mod transparency_log;
 mod values;
 mod watch;
 
 pub use self::{
-    api_keys::ApiKeysService, audit_logs::AuditLogsService, organizations::OrganizationsService,
-    transparency_log::TransparencyLogService,
+    api_keys::ApiKeysService, audit_logs::AuditLogsService, log_streams::LogStreamsService,
+    organizations::OrganizationsService, transparency_log::TransparencyLogService,
 };

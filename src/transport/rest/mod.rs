@@ -8,6 +8,8 @@ pub mod events;
 pub mod exports;
 mod lenient;
 mod list;
+mod log_stream_config;
+pub mod log_streams;
 mod openapi;
 pub mod organizations;
 mod query;
@@ -71,6 +73,7 @@ pub fn routes(services: &Services, gate: Arc<Gate>, rules: RestRules) -> Router 
         .route("/audit_logs/exports/{export_id}", get(exports::get_export))
         .merge(organizations::routes())
         .merge(retention::routes())
+        .merge(log_streams::routes())
         .route("/v1/events", get(event_reading::list_events))
         .route("/v1/events/{event_id}", get(event_reading::get_event))
         .route("/v1/events:batch", post(events::create_events))

@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use super::{event_reading, events, exports, organizations, retention, schemas};
+use super::{event_reading, events, exports, log_streams, organizations, retention, schemas};
 use crate::transport::http::json::JsonBody;
 
 #[derive(utoipa::OpenApi)]
@@ -41,6 +41,18 @@ use crate::transport::http::json::JsonBody;
         event_reading::list_events,
         event_reading::get_event,
         events::create_events,
+        log_streams::create_log_stream,
+        log_streams::list_log_streams,
+        log_streams::get_log_stream,
+        log_streams::update_log_stream,
+        log_streams::delete_log_stream,
+        log_streams::actions::test_log_stream,
+        log_streams::actions::pause_log_stream,
+        log_streams::actions::resume_log_stream,
+        log_streams::actions::replay_log_stream,
+        log_streams::get_log_stream_status,
+        log_streams::dead_letters::list_dead_letters,
+        log_streams::dead_letters::redrive_dead_letters,
     ),
     modifiers(&ApiKeySecurity, &CommonErrors),
     security(("api_key" = [])),

@@ -4,9 +4,10 @@ use axum::{Extension, Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, KnownCaller, body::Sent, lenient};
+use super::{Api, KnownCaller, body::Sent, lenient, time::millis};
 use crate::{
     domain::{
+        log_stream::LogStream,
         organization::{AuditLogConfiguration, days_of_period},
         violation::{Reason, Violation},
     },
@@ -114,6 +115,41 @@ pub struct Configuration {
     /// `active`; or `inactive` while the environment has no action.
     #[schema(example = "active")]
     state: &'static str,
+    /// Its oldest log stream; absent if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_stream: Option<StreamSummary>,
+}
+
+/// A log stream, in short.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditLogStreamSummary)]
+pub struct StreamSummary {
+    /// The id.
+    #[schema(example = "als_01JR7C5D2F9G8H6J4K3M1N0PQR")]
+    id: String,
+    /// The kind of its destination.
+    #[serde(rename = "type")]
+    #[schema(example = "Datadog")]
+    kind: &'static str,
+    /// `active`, `inactive`, `error` or `invalid`.
+    state: &'static str,
+    /// When the destination last took an event; null before the first.
+    #[schema(required = true)]
+    last_synced_at: Option<String>,
+    /// When it was created.
+    created_at: String,
+}
+
+impl From<LogStream> for StreamSummary {
+    fn from(stream: LogStream) -> Self {
+        Self {
+            id: stream.id.to_string(),
+            kind: stream.destination.kind(),
+            state: stream.state.as_str(),
+            last_synced_at: stream.progress.last_success_at.map(millis),
+            created_at: millis(stream.created_at),
+        }
+    }
 }
 
 impl From<AuditLogConfiguration> for Configuration {
@@ -122,6 +158,7 @@ impl From<AuditLogConfiguration> for Configuration {
             organization_id: configuration.organization_id.to_string(),
             retention_period_in_days: configuration.retention_days,
             state: if configuration.active { "active" } else { "inactive" },
+            log_stream: configuration.log_stream.map(StreamSummary::from),
         }
     }
 }

@@ -4,7 +4,12 @@
 mod buckets;
 mod egress;
 mod faults;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod otlp;
+mod outgoing;
 mod protocols;
+mod syslog;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,12 +4,16 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 use crate::{
@@ -42,6 +46,8 @@ pub enum Fault {
     Hang,
     /// Hands half of the request on and closes the connection.
     Cut,
+    /// Answers 403: nobody asks again.
+    Refuse,
 }
 
 /// Which requests are harmed: so many pass, then so many do not.
@@ -52,12 +58,40 @@ struct Plan {
     fault: Fault,
 }
 
+/// Harm to requests that do not write.
+#[derive(Default)]
+struct Others {
+    /// So many of the next lists wait.
+    hold_lists: AtomicUsize,
+    /// Lists that wait.
+    held: AtomicUsize,
+    release: Notify,
+    /// So many of the next deletions are refused.
+    refuse_deletes: AtomicUsize,
+}
+
+impl Others {
+    /// Whether it is the turn of one more.
+    fn takes(count: &AtomicUsize) -> bool {
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    async fn harm(&self, head: &str) -> Option<Fault> {
+        if head.starts_with("get") && head.contains("list-type") && Self::takes(&self.hold_lists) {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            self.release.notified().await;
+        }
+        (head.starts_with("delete") && Self::takes(&self.refuse_deletes)).then_some(Fault::Refuse)
+    }
+}
+
 /// A bucket behind a proxy. The server ends with it.
 pub struct Bucket {
     server: Child,
     direct: String,
     proxied: String,
     plan: Arc<Mutex<Plan>>,
+    others: Arc<Others>,
 }
 
 impl Drop for Bucket {
@@ -70,6 +104,7 @@ impl Drop for Bucket {
 impl Bucket {
     /// An empty one.
     pub async fn start() -> Self {
+        audit_logs::tls::install_provider();
         let port = free_port();
         let server = Command::new(moto())
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -86,8 +121,9 @@ impl Bucket {
         let plan = Arc::new(Mutex::new(Plan { pass: 0, harm: 0, fault: Fault::Hang }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxied = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(serve(listener, port, plan.clone()));
-        Self { server, direct, proxied, plan }
+        let others = Arc::<Others>::default();
+        tokio::spawn(serve(listener, port, plan.clone(), others.clone()));
+        Self { server, direct, proxied, plan, others }
     }
 
     /// The program with its exports in this bucket.
@@ -124,6 +160,26 @@ impl Bucket {
         self.harm(0, 0, Fault::Hang);
     }
 
+    /// The next list waits until [`Self::release`].
+    pub fn hold_a_list(&self) {
+        self.others.hold_lists.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether a list waits.
+    pub fn holds_a_list(&self) -> bool {
+        self.others.held.load(Ordering::SeqCst) > 0
+    }
+
+    /// Lets the list that waits pass.
+    pub fn release(&self) {
+        self.others.release.notify_one();
+    }
+
+    /// The next deletion is refused.
+    pub fn refuse_a_delete(&self) {
+        self.others.refuse_deletes.store(1, Ordering::SeqCst);
+    }
+
     async fn count(&self, query: &str, element: &str) -> usize {
         let text = reqwest::get(format!("{}?{query}", self.direct)).await.unwrap().text().await;
         text.unwrap().matches(element).count()
@@ -140,14 +196,19 @@ impl Bucket {
     }
 }
 
-async fn serve(listener: TcpListener, upstream: u16, plan: Arc<Mutex<Plan>>) {
+async fn serve(listener: TcpListener, upstream: u16, plan: Arc<Mutex<Plan>>, others: Arc<Others>) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(one_request(client, upstream, plan.clone()));
+        tokio::spawn(one_request(client, upstream, plan.clone(), others.clone()));
     }
 }
 
 /// One request a connection, so that each can be looked at.
-async fn one_request(mut client: TcpStream, upstream: u16, plan: Arc<Mutex<Plan>>) -> Option<()> {
+async fn one_request(
+    mut client: TcpStream,
+    upstream: u16,
+    plan: Arc<Mutex<Plan>>,
+    others: Arc<Others>,
+) -> Option<()> {
     let mut head = Vec::new();
     let end = loop {
         let mut byte = [0; 4_096];
@@ -165,10 +226,10 @@ async fn one_request(mut client: TcpStream, upstream: u16, plan: Arc<Mutex<Plan>
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
     let body = head.split_off(end + 4);
-    let fault = if writes { next_fault(&plan) } else { None };
+    let fault = if writes { next_fault(&plan) } else { others.harm(&text).await };
     match fault {
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Internal | Fault::SlowDown) => {
+        Some(Fault::Internal | Fault::SlowDown | Fault::Refuse) => {
             let mut left = length.saturating_sub(body.len());
             let mut rest = vec![0; 65_536];
             while left > 0 {
@@ -176,6 +237,7 @@ async fn one_request(mut client: TcpStream, upstream: u16, plan: Arc<Mutex<Plan>
             }
             let (status, code) = match fault {
                 Some(Fault::SlowDown) => ("503 Slow Down", "SlowDown"),
+                Some(Fault::Refuse) => ("403 Forbidden", "AccessDenied"),
                 _ => ("500 Internal Server Error", "InternalError"),
             };
             let xml = format!("<Error><Code>{code}</Code><Message>not now</Message></Error>");

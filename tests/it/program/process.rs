@@ -10,7 +10,7 @@ use std::{
 };
 
 use audit_logs::client::{AuditLogs, Client};
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, Statement};
 use tempfile::TempDir;
 
 use crate::support::{Engine, postgres, server::ROOT_KEY, until};
@@ -125,6 +125,15 @@ impl Program {
     /// The URL of the database.
     pub fn database_url(&self) -> &str {
         &self.database_url
+    }
+
+    /// The first column of every row, as integers.
+    pub async fn query_integers(&self, sql: &str) -> Vec<i64> {
+        let database = Database::connect(&self.database_url).await.unwrap();
+        let statement = Statement::from_string(database.get_database_backend(), sql);
+        let rows = database.query_all_raw(statement).await.unwrap();
+        database.close().await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
     }
 
     /// Runs a statement past the server's back.

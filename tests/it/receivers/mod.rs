@@ -12,6 +12,7 @@
 pub mod azure_sentinel;
 mod datadog;
 mod generic_https;
+pub mod servers;
 pub mod snowflake;
 mod splunk;
 mod tls;

@@ -106,15 +106,19 @@ async fn the_description_is_served_without_a_key(engine: Engine) {
 }
 
 fn concrete(template: &str) -> String {
-    let parts =
-        template.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
+    let parts = template.split('/').map(|part| {
+        match part.strip_prefix('{').and_then(|p| p.split_once('}')) {
+            Some((_, action)) => format!("nothing{action}"),
+            None => part.to_owned(),
+        }
+    });
     parts.collect::<Vec<_>>().join("/")
 }
 
 async fn every_described_operation_is_served(engine: Engine) {
     let server = TestServer::start(engine).await;
     let anonymous = Rest::with_key(&server, None);
-    assert_eq!(operations().len(), 18);
+    assert_eq!(operations().len(), 30);
     for (template, method) in operations() {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         // The key is asked for before anything else.
@@ -129,7 +133,9 @@ async fn no_other_method_is_served_on_a_described_path(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rest = Rest::new(&server);
     let described = operations();
-    for template in openapi()["paths"].as_object().unwrap().keys() {
+    let templates = openapi()["paths"].as_object().unwrap().keys();
+    // With another method a name with a colon is that of a log stream that nobody has.
+    for template in templates.filter(|template| !template.contains("}:")) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             if described.contains(&(template, method.to_owned())) {
                 continue;

@@ -11,7 +11,7 @@ use audit_logs::{
         timestamp::Timestamp,
     },
     proto::v1::{
-        ApiKeysCreateRequest, api_keys_client::ApiKeysClient,
+        ApiKeysCreateRequest, api_keys_client::ApiKeysClient, log_streams_client::LogStreamsClient,
         organizations_client::OrganizationsClient,
     },
     service::{Services, api_keys::NewApiKey},
@@ -47,6 +47,7 @@ pub struct TestServer {
 }
 
 pub type Keys = ApiKeysClient<InterceptedService<Channel, Bearer>>;
+pub type LogStreams = LogStreamsClient<InterceptedService<Channel, Bearer>>;
 pub type Organizations = OrganizationsClient<InterceptedService<Channel, Bearer>>;
 
 /// Settings for a server over a new database. The directory must live as long as the server.
@@ -83,7 +84,8 @@ impl TestServer {
         (Self::start_at(engine, |_| {}, clock.clone()).await, clock)
     }
 
-    async fn start_at(
+    /// The same with changed settings and another clock.
+    pub async fn start_at(
         engine: Engine,
         change: impl FnOnce(&mut Settings),
         clock: Arc<dyn Clock>,
@@ -150,6 +152,14 @@ impl TestServer {
 
     pub async fn organizations_as(&self, key: &str) -> Organizations {
         OrganizationsClient::with_interceptor(self.channel().await, Bearer::new(key).unwrap())
+    }
+
+    pub async fn log_streams(&self) -> LogStreams {
+        self.log_streams_as(ROOT_KEY).await
+    }
+
+    pub async fn log_streams_as(&self, key: &str) -> LogStreams {
+        LogStreamsClient::with_interceptor(self.channel().await, Bearer::new(key).unwrap())
     }
 
     pub async fn keys(&self) -> Keys {

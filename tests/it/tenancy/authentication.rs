@@ -103,6 +103,7 @@ async fn health_and_reflection_need_no_key(engine: Engine) {
         "",
         "auditlogs.v1.AuditLogs",
         "auditlogs.v1.Organizations",
+        "auditlogs.v1.LogStreams",
         "auditlogs.v1.ApiKeys",
         "auditlogs.v1.TransparencyLog",
     ];

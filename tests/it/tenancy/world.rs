@@ -2,14 +2,20 @@
 
 use audit_logs::proto::v1::{
     ApiKeysCreateRequest, ApiKeysListRequest, ApiKeysRevokeRequest, BatchCreateEventsRequest,
-    CancelExportRequest, CreateExportRequest, GetAuditLogConfigurationRequest,
-    GetCheckpointRequest, GetConsistencyProofRequest, GetEventRequest, GetExportRequest,
-    GetInclusionProofRequest, GetPublicKeyRequest, GetRetentionRequest, IngestEventsRequest,
-    IngestItem, ListActionSchemasRequest, ListActionsRequest, ListEventsRequest,
-    ListExportsRequest, OrganizationsCreateRequest, OrganizationsDeleteRequest,
-    OrganizationsGetByExternalIdRequest, OrganizationsGetRequest, OrganizationsListRequest,
-    OrganizationsUpdateRequest, PlaceLegalHoldRequest, ReleaseLegalHoldRequest,
-    UpdateRetentionRequest, WatchEventsRequest, get_inclusion_proof_request::Event,
+    CancelExportRequest, CreateExportRequest, GenericHttpsDestination,
+    GetAuditLogConfigurationRequest, GetCheckpointRequest, GetConsistencyProofRequest,
+    GetEventRequest, GetExportRequest, GetInclusionProofRequest, GetPublicKeyRequest,
+    GetRetentionRequest, IngestEventsRequest, IngestItem, ListActionSchemasRequest,
+    ListActionsRequest, ListEventsRequest, ListExportsRequest, LogStreamDestination,
+    LogStreamsCreateRequest, LogStreamsDeleteRequest, LogStreamsGetRequest,
+    LogStreamsGetStatusRequest, LogStreamsListDeadLettersRequest, LogStreamsListRequest,
+    LogStreamsPauseRequest, LogStreamsRedriveDeadLettersRequest, LogStreamsReplayRequest,
+    LogStreamsResumeRequest, LogStreamsTestRequest, LogStreamsUpdateRequest,
+    OrganizationsCreateRequest, OrganizationsDeleteRequest, OrganizationsGetByExternalIdRequest,
+    OrganizationsGetRequest, OrganizationsListRequest, OrganizationsUpdateRequest,
+    PlaceLegalHoldRequest, ReleaseLegalHoldRequest, UpdateRetentionRequest, WatchEventsRequest,
+    get_inclusion_proof_request::Event, log_stream_destination::Kind,
+    log_streams_replay_request::Start,
 };
 use prost::Message;
 
@@ -25,6 +31,7 @@ pub struct World {
     pub api_key_id: String,
     pub action_cursor: String,
     pub organization_cursor: String,
+    pub log_stream_id: String,
 }
 
 /// A right request.
@@ -52,6 +59,19 @@ pub fn export_of(organization: &str) -> CreateExportRequest {
         range_start: Some(at("2026-01-01T00:00:00Z")),
         range_end: Some(at("2026-12-31T00:00:00Z")),
         ..CreateExportRequest::default()
+    }
+}
+
+/// A stream to a receiver that no resolver knows (RFC 2606, section 2).
+pub fn stream_of(organization: &str) -> LogStreamsCreateRequest {
+    let kind = Kind::GenericHttps(GenericHttpsDestination {
+        url: "https://receiver.invalid/events".into(),
+        ..Default::default()
+    });
+    LogStreamsCreateRequest {
+        organization_id: organization.into(),
+        destination: Some(LogStreamDestination { kind: Some(kind), ..Default::default() }),
+        ..Default::default()
     }
 }
 
@@ -91,6 +111,7 @@ impl World {
             organization_ids: vec!["acme".into()],
         };
         let key = server.keys().await.create(request).await.unwrap().into_inner();
+        let stream = server.log_streams().await.create(stream_of("acme")).await.unwrap();
         Self {
             event_id: created.into_inner().event_id,
             event_cursor: events.list_metadata.unwrap().after,
@@ -98,6 +119,7 @@ impl World {
             api_key_id: key.api_key.unwrap().id,
             action_cursor: actions.list_metadata.unwrap().after,
             organization_cursor: organizations.list_metadata.unwrap().after,
+            log_stream_id: stream.into_inner().log_stream.unwrap().id,
             server,
         }
     }
@@ -109,6 +131,7 @@ impl World {
         all.extend(self.export_requests());
         all.extend(self.proof_requests());
         all.extend(self.key_requests());
+        all.extend(self.log_stream_requests());
         all.extend(self.organization_requests());
         let mut rpcs: Vec<_> = all.iter().map(|named| named.rpc).collect();
         rpcs.sort_unstable();
@@ -216,6 +239,57 @@ impl World {
             named("ApiKeys/List", &before, NO_CURSOR),
             named("ApiKeys/List", &after, NO_CURSOR),
             named("ApiKeys/Revoke", &revoke, "API_KEY_NOT_FOUND"),
+        ]
+    }
+
+    fn log_stream_requests(&self) -> Vec<Named> {
+        let log_stream_id = || self.log_stream_id.clone();
+        let list = LogStreamsListRequest { organization_id: "acme".into(), ..Default::default() };
+        let before = LogStreamsListRequest { before: log_stream_id(), ..Default::default() };
+        let after = LogStreamsListRequest { after: log_stream_id(), ..Default::default() };
+        let get = LogStreamsGetRequest { log_stream_id: log_stream_id() };
+        let update = LogStreamsUpdateRequest {
+            log_stream_id: log_stream_id(),
+            name: Some("renamed".into()),
+            ..Default::default()
+        };
+        let test = LogStreamsTestRequest { log_stream_id: log_stream_id() };
+        let pause = LogStreamsPauseRequest { log_stream_id: log_stream_id() };
+        let resume = LogStreamsResumeRequest { log_stream_id: log_stream_id() };
+        let replay = LogStreamsReplayRequest {
+            log_stream_id: log_stream_id(),
+            start: Some(Start::FromSequence(0)),
+        };
+        let status = |watch| LogStreamsGetStatusRequest {
+            log_stream_id: log_stream_id(),
+            watch: Some(watch),
+        };
+        let letters = LogStreamsListDeadLettersRequest {
+            log_stream_id: log_stream_id(),
+            ..Default::default()
+        };
+        let redrive = LogStreamsRedriveDeadLettersRequest {
+            log_stream_id: log_stream_id(),
+            ..Default::default()
+        };
+        let delete = LogStreamsDeleteRequest { log_stream_id: log_stream_id() };
+        let unknown = "LOG_STREAM_NOT_FOUND";
+        vec![
+            named("LogStreams/Create", &stream_of("acme"), NO_ORGANIZATION),
+            named("LogStreams/List", &list, NO_ORGANIZATION),
+            named("LogStreams/List", &before, NO_CURSOR),
+            named("LogStreams/List", &after, NO_CURSOR),
+            named("LogStreams/Get", &get, unknown),
+            named("LogStreams/Update", &update, unknown),
+            named("LogStreams/Test", &test, unknown),
+            named("LogStreams/Pause", &pause, unknown),
+            named("LogStreams/Resume", &resume, unknown),
+            named("LogStreams/Replay", &replay, unknown),
+            named("LogStreams/GetStatus", &status(true), unknown),
+            named("LogStreams/GetStatus", &status(false), unknown),
+            named("LogStreams/ListDeadLetters", &letters, unknown),
+            named("LogStreams/RedriveDeadLetters", &redrive, unknown),
+            named("LogStreams/Delete", &delete, unknown),
         ]
     }
 

@@ -7,4 +7,4 @@ mod joining;
 mod replicas;
 mod resuming;
 mod starting;
-mod support;
+pub mod support;

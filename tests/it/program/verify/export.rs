@@ -1,7 +1,8 @@
 //! JSON Lines exports of a server that is gone.
 
 use audit_logs::{
-    merkle::{Checkpoint, SigningKey, leaf_hash},
+    export::manifest::{signed_text, with_signature},
+    merkle::{Checkpoint, Frontier, SigningKey, leaf_hash, note},
     proto::v1::BatchCreateEventsRequest,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -62,6 +63,19 @@ fn manifest(program: &Program, name: &str) -> Value {
     serde_json::from_str(&read(program, &format!("{name}.manifest.json"))).unwrap()
 }
 
+fn log_key(program: &Program) -> SigningKey {
+    SigningKey::parse(&read(program, "data/signing-key.pem")).unwrap()
+}
+
+/// A manifest as if the log had written it so.
+fn write_signed(program: &Program, name: &str, manifest: Value) {
+    let origin = format!("audit-logs/{}", manifest["organization_id"].as_str().unwrap());
+    let text = signed_text(&origin, &manifest).unwrap();
+    let note = note::sign(&text, &origin, &log_key(program)).unwrap();
+    let signed = with_signature(manifest, note).to_string();
+    program.write(&format!("{name}.manifest.json"), signed);
+}
+
 async fn exports_are_proved(engine: Engine) {
     let program = exports(engine).await;
     for (file, extent) in [
@@ -97,6 +111,9 @@ async fn exports_are_proved(engine: Engine) {
     let told = verify(&program, &["some", "--json"]).await.expect_success();
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["left_out"], &told["complete"]), (&json!(476), &json!(false)));
+    assert_eq!((&told["before_first"], &told["after_last"]), (&json!(3), &json!(1)));
+    assert_eq!(told["filter"]["actions"], json!(["doc.write"]));
+    assert_eq!(told["range_end"], "2026-02-01T00:00:00.000000Z");
 
     let first: Value = serde_json::from_str(read(&program, "all").lines().next().unwrap()).unwrap();
     assert!(first.get("skipped").is_none() && first["event"]["organization_id"] == "acme");
@@ -120,7 +137,7 @@ fn adjust(program: &Program, name: &str) {
     };
     manifest["first_sequence"] = sequence(text.lines().next());
     manifest["last_sequence"] = sequence(text.lines().last());
-    program.write(&format!("{name}.manifest.json"), manifest.to_string());
+    write_signed(program, name, manifest);
 }
 
 /// A line whose event was changed, with its hash.
@@ -216,12 +233,33 @@ async fn a_manifest_that_was_altered_is_found() {
         program.write("some.manifest.json", altered.to_string());
         let outcome = verify(&program, &["some"]).await;
         assert_eq!(outcome.code, Some(1), "{member}: {outcome:?}");
+        assert!(outcome.stdout.contains("the manifest was changed"), "{member}: {outcome:?}");
+        // Even if the log had signed it.
+        write_signed(&program, "some", altered);
+        let outcome = verify(&program, &["some"]).await;
+        assert_eq!(outcome.code, Some(1), "{member}: {outcome:?}");
         assert!(outcome.stdout.contains(named), "{member}: {outcome:?}");
     }
+    // A member that means nothing to this program is signed as well.
+    let mut altered = kept.clone();
+    altered["note"] = json!("nothing to see");
+    program.write("some.manifest.json", altered.to_string());
+    let outcome = verify(&program, &["some"]).await;
+    assert!(outcome.stdout.contains("the manifest was changed"), "{outcome:?}");
+    altered.as_object_mut().unwrap().remove("signature");
+    program.write("some.manifest.json", altered.to_string());
+    let outcome = verify(&program, &["some"]).await;
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("the manifest is not signed"), "{outcome:?}");
     let outcome = verify(&program, &["all", "--manifest", "other.manifest.json"]).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.contains("of the organization acme"), "{outcome:?}");
-    // A checkpoint that somebody else signed, of a tree that fits.
+}
+
+/// A checkpoint that somebody else signed, of a tree that fits.
+#[tokio::test]
+async fn a_strangers_checkpoint_is_not_believed() {
+    let program = exports(Engine::Sqlite).await;
     let stranger = SigningKey::from_seed([7; 32]);
     let mut altered = manifest(&program, "all");
     let note = altered["checkpoint"].as_str().unwrap();
@@ -229,14 +267,14 @@ async fn a_manifest_that_was_altered_is_found() {
     let checkpoint = Checkpoint::parse(&text).unwrap();
     program.write("theirs", note);
     altered["checkpoint"] = json!(checkpoint.sign(&stranger).unwrap());
-    program.write("all.manifest.json", altered.to_string());
+    write_signed(&program, "all", altered);
     let outcome = verify(&program, &["all"]).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.contains("not signed by a trusted key"), "{outcome:?}");
     // One from elsewhere does as well.
     verify(&program, &["all", "--checkpoint", "theirs"]).await.expect_success();
     let forged = Checkpoint { root: [7; 32], ..checkpoint.clone() };
-    let key = SigningKey::parse(&read(&program, "data/signing-key.pem")).unwrap();
+    let key = log_key(&program);
     program.write("forged", forged.sign(&key).unwrap());
     let outcome = verify(&program, &["all", "--checkpoint", "forged"]).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
@@ -244,6 +282,57 @@ async fn a_manifest_that_was_altered_is_found() {
     program.write("smaller", smaller.sign(&key).unwrap());
     let outcome = verify(&program, &["all", "--checkpoint", "smaller"]).await;
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
+/// Rows at both ends folded into hashes, or all of them, with everything else made to fit.
+#[tokio::test]
+async fn what_was_cut_off_is_not_complete() {
+    let program = exports(Engine::Sqlite).await;
+    for (options, code, result, complete) in [
+        (&["all"][..], 0, "verified", true),
+        (&["all", "--sequences", "0..599"], 0, "verified", true),
+        (&["all", "--sequences", "17..42"], 0, "verified", true),
+        (&["all", "--sequences", "0..600"], 1, "incomplete", false),
+        (&["some"], 0, "verified", false),
+        (&["some", "--sequences", "3..3"], 1, "incomplete", false),
+        (&["none"], 0, "verified", false),
+        (&["none", "--sequences", "0..0"], 1, "incomplete", false),
+    ] {
+        let outcome = verify(&program, &[options, &["--json"]].concat()).await;
+        assert_eq!(outcome.code, Some(code), "{options:?}: {outcome:?}");
+        let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!((&told["result"], &told["complete"]), (&json!(result), &json!(complete)));
+    }
+    let outcome = verify(&program, &["some", "--sequences", "3..3"]).await;
+    assert!(outcome.stdout.starts_with("INCOMPLETE: some has 120 events"), "{outcome:?}");
+    assert!(outcome.stdout.contains("actions [\"doc.write\"]"), "{outcome:?}");
+    verify(&program, &["all", "--sequences", "4..3"]).await.expect_usage_error();
+
+    // The last two of 600 leaves, which one subtree covers; the log's key is out of reach.
+    let text = read(&program, "all");
+    let lines: Vec<&str> = text.lines().collect();
+    let leaf = |line: &str| -> [u8; 32] {
+        let line: Value = serde_json::from_str(line).unwrap();
+        STANDARD.decode(line["leaf_hash"].as_str().unwrap()).unwrap().try_into().unwrap()
+    };
+    let mut subtree = Frontier::default();
+    subtree.push(leaf(lines[598]));
+    subtree.push(leaf(lines[599]));
+    program.write("all", lines[..598].join("\n") + "\n");
+    let mut cut = manifest(&program, "all");
+    let signature = cut["signature"].clone();
+    cut["skipped"] = json!([STANDARD.encode(subtree.root())]);
+    write_signed(&program, "all", cut);
+    adjust(&program, "all");
+    // Did the log say so itself, it would be no whole log.
+    let told = verify(&program, &["all", "--json"]).await.expect_success();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["complete"], &told["after_last"]), (&json!(false), &json!(2)));
+    let forged = with_signature(manifest(&program, "all"), signature.as_str().unwrap().to_owned());
+    program.write("all.manifest.json", forged.to_string());
+    let outcome = verify(&program, &["all"]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.contains("the manifest was changed"), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,235 @@
+//! Creating log streams and changing what they do.
+
+use rand::RngExt;
+
+use super::{Error, Kind, LogStreams, Result, check_id, not_found, require};
+use crate::{
+    domain::{
+        api_key::Scope,
+        caller::Caller,
+        destination::{Destination, Secrets, SyslogFormat},
+        destination_check::check_destination,
+        ids::LogStreamId,
+        limits,
+        log_stream::{LogStream, LogStreamState, PayloadForm, StreamProgress},
+        violation::{Reason, Violations},
+    },
+    service::watch::WatchStart,
+    store::StoredLogStream,
+};
+
+/// How often a change is tried again that somebody else was faster with.
+const TRIES: usize = 3;
+
+/// A destination as sent.
+#[derive(Debug, Clone)]
+pub struct DestinationDraft {
+    /// What can be told.
+    pub destination: Destination,
+    /// What cannot.
+    pub secrets: Secrets,
+    /// Authorities that its certificate may also be signed by, in PEM.
+    pub ca_certificates_pem: String,
+}
+
+/// A log stream as sent.
+#[derive(Debug, Clone, Default)]
+pub struct NewLogStream {
+    /// Whose log it forwards.
+    pub organization_id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it delivers; `None` if that was not sent.
+    pub destination: Option<DestinationDraft>,
+    /// In which form; `None` if it is none that there is.
+    pub payload: Option<PayloadForm>,
+    /// Where it begins.
+    pub start: WatchStart,
+    /// Whether it waits for Resume.
+    pub paused: bool,
+}
+
+/// What is to be changed of a log stream; the default changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct LogStreamChanges {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another destination of the same kind.
+    pub destination: Option<DestinationDraft>,
+    /// Another form.
+    pub payload: Option<PayloadForm>,
+}
+
+impl LogStreams {
+    /// Creates a log stream.
+    pub async fn create(&self, caller: &Caller, new: NewLogStream) -> Result<LogStream> {
+        require(caller, Scope::LogStreams)?;
+        let mut violations = Violations::default();
+        check_id("organization_id", &new.organization_id, &mut violations);
+        violations.optional_text("name", &new.name, limits::SHORT_TEXT_CHARS);
+        if new.payload.is_none() {
+            violations.add("payload", Reason::Unknown, "payload must be WORKOS or OCSF");
+        }
+        let Some(draft) = new.destination else {
+            violations.add("destination", Reason::Required, "destination is required");
+            return Err(violations.into_found().into());
+        };
+        violations.extend(self.faults(&draft, new.payload));
+        violations.into_result(())?;
+        let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
+        let next_sequence = self.starting(&tenant, new.start).await?;
+        let now = self.clock.now();
+        let (id, external_id) = {
+            let mut random = rand::rng();
+            (LogStreamId::generate(now, &mut random), random.random::<u128>())
+        };
+        let mut destination = draft.destination;
+        give_external_id(&mut destination, || format!("{external_id:032x}"));
+        let stream = LogStream {
+            id,
+            environment_id: tenant.environment,
+            organization_id: tenant.organization,
+            name: new.name,
+            destination,
+            ca_certificates_pem: draft.ca_certificates_pem,
+            payload: new.payload.unwrap_or_default(),
+            state: if new.paused { LogStreamState::Inactive } else { LogStreamState::Active },
+            progress: StreamProgress { next_sequence, ..Default::default() },
+            generation: 0,
+            revision: 0,
+            created_at: now,
+            updated_at: now,
+        };
+        let stored = self.sealed(stream, &draft.secrets)?;
+        if !self.store.insert_log_stream(&stored, limits::LOG_STREAMS).await? {
+            return Err(Error::TooManyLogStreams(limits::LOG_STREAMS));
+        }
+        self.changed.notify_one();
+        let facts = facts(&stored.stream);
+        self.record(caller, &stored.stream, "log_stream.created", facts).await;
+        Ok(stored.stream)
+    }
+
+    /// Changes a log stream. Secrets that are not sent stay what they were.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: &str,
+        changes: LogStreamChanges,
+    ) -> Result<LogStream> {
+        for _ in 0..TRIES {
+            let found = self.find(caller, id).await?;
+            let changed = self.changed_stream(found, changes.clone())?;
+            if self.store.update_log_stream(&changed).await? {
+                self.changed.notify_one();
+                let facts = facts(&changed.stream);
+                self.record(caller, &changed.stream, "log_stream.updated", facts).await;
+                return self.get(caller, id).await;
+            }
+            if self.store.get_log_stream(caller, &changed.stream.id).await?.is_none() {
+                return Err(not_found(Kind::LogStream, "log_stream_id", id));
+            }
+        }
+        Err(Error::ChangedMeanwhile)
+    }
+
+    fn changed_stream(
+        &self,
+        found: StoredLogStream,
+        changes: LogStreamChanges,
+    ) -> Result<StoredLogStream> {
+        let mut stream = found.stream.clone();
+        let mut violations = Violations::default();
+        if let Some(name) = changes.name {
+            violations.optional_text("name", &name, limits::SHORT_TEXT_CHARS);
+            stream.name = name;
+        }
+        stream.payload = changes.payload.unwrap_or(stream.payload);
+        stream.updated_at = self.clock.now();
+        let Some(mut draft) = changes.destination else {
+            violations.extend(form_faults(&stream.destination, Some(stream.payload)));
+            violations.into_result(())?;
+            return Ok(StoredLogStream { stream, secrets: found.secrets });
+        };
+        if draft.destination.kind() != stream.destination.kind() {
+            let description = format!(
+                "destination must stay of the kind {}; create another log stream",
+                stream.destination.kind()
+            );
+            violations.add("destination", Reason::Conflict, description);
+            return Err(violations.into_found().into());
+        }
+        // Secrets that cannot be read any more are as good as gone: all must be sent again.
+        let older = self.credentials.open(&found).unwrap_or_default();
+        draft.secrets = draft.secrets.or(&older).of(&draft.destination);
+        violations.extend(self.faults(&draft, Some(stream.payload)));
+        violations.into_result(())?;
+        let external_id = match &stream.destination {
+            Destination::S3(s3) => s3.external_id.clone(),
+            _ => String::new(),
+        };
+        give_external_id(&mut draft.destination, || external_id);
+        stream.destination = draft.destination;
+        stream.ca_certificates_pem = draft.ca_certificates_pem;
+        self.sealed(stream, &draft.secrets)
+    }
+
+    /// What is wrong with a destination.
+    fn faults(
+        &self,
+        draft: &DestinationDraft,
+        payload: Option<PayloadForm>,
+    ) -> Vec<crate::domain::violation::Violation> {
+        let mut violations = Violations::default();
+        let DestinationDraft { destination, secrets, ca_certificates_pem } = draft;
+        check_destination(destination, ca_certificates_pem, secrets, self.rules, &mut violations);
+        violations.extend(form_faults(destination, payload));
+        violations.into_found()
+    }
+
+    /// Encrypts the secrets, after a look whether the destination can be used at all.
+    fn sealed(&self, stream: LogStream, secrets: &Secrets) -> Result<StoredLogStream> {
+        if let Err(why) = self.credentials.sink(&stream, secrets) {
+            let mut violations = Violations::default();
+            let field = format!("destination.{}", stream.destination.field());
+            violations.add(field, Reason::InvalidCharacters, why);
+            return Err(violations.into_found().into());
+        }
+        let secrets = self.credentials.seal(&stream, secrets)?;
+        Ok(StoredLogStream { stream, secrets })
+    }
+}
+
+/// What is wrong with the form of events for a destination.
+fn form_faults(
+    destination: &Destination,
+    payload: Option<PayloadForm>,
+) -> Vec<crate::domain::violation::Violation> {
+    let mut violations = Violations::default();
+    let has_its_own = match destination {
+        Destination::Otlp(_) => true,
+        Destination::Syslog(syslog) => syslog.format == SyslogFormat::Cef,
+        _ => false,
+    };
+    if has_its_own && payload == Some(PayloadForm::Ocsf) {
+        let description = "payload must not be OCSF with OTLP or CEF, which have their own form";
+        violations.add("payload", Reason::Conflict, description);
+    }
+    violations.into_found()
+}
+
+/// A role is assumed with an external id, which only the service can make.
+fn give_external_id(destination: &mut Destination, external_id: impl FnOnce() -> String) {
+    if let Destination::S3(s3) = destination {
+        s3.external_id = if s3.role_name.is_empty() { String::new() } else { external_id() };
+    }
+}
+
+/// What the system log tells of a stream's configuration.
+fn facts(stream: &LogStream) -> Vec<(&'static str, serde_json::Value)> {
+    vec![
+        ("type", stream.destination.kind().into()),
+        ("payload", stream.payload.as_str().into()),
+        ("name", stream.name.clone().into()),
+    ]
+}

@@ -1,0 +1,330 @@
+//! Forwarding one log: read, send, note, and after a failure wait and try again, until told to stop.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use rand::rng;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Forwarder,
+    attempt::{Attempt, Learned},
+    backoff,
+    batch::{self, Batch},
+    progress::ProgressWriter,
+    turns::{Turn, Turns},
+};
+use crate::{
+    domain::log_stream::{LogStreamKey, LogStreamState},
+    forward::{BatchLimits, Failure, FailureKind, Sink},
+    service::{
+        log_streams::{event_of, tenant},
+        system_log::SystemActor,
+        watch::Follower,
+    },
+    store::{FailedDelivery, PartBounds, StoreError, StoredLogStream},
+};
+
+/// How long to wait after the database failed.
+const REST: Duration = Duration::from_secs(1);
+/// How long a destination may keep a turn with a small batch: one that hangs must not keep others waiting.
+const SLOW: Duration = Duration::from_secs(2);
+/// Dead letters that are sent again before the stream goes on.
+const REDRIVEN_AT_ONCE: u64 = 100;
+
+/// Why forwarding stopped for now.
+enum Pause {
+    /// The destination did not take something.
+    Refused(Failure),
+    /// The database failed.
+    Database(StoreError),
+    /// It is over.
+    Stop,
+}
+
+impl From<StoreError> for Pause {
+    fn from(error: StoreError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Failure> for Pause {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+/// One stream that is forwarded.
+pub(super) struct Runner {
+    forwarder: Arc<Forwarder>,
+    stored: StoredLogStream,
+    key: LogStreamKey,
+    writer: ProgressWriter,
+    turns: Turns,
+    /// Cancelled when it is to end, or is another worker's.
+    stop: CancellationToken,
+    learned: Learned,
+    state: LogStreamState,
+    failures: u32,
+}
+
+/// What a stream is forwarded with.
+struct Open {
+    follower: Follower,
+    sink: Arc<dyn Sink>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        forwarder: Arc<Forwarder>,
+        stored: StoredLogStream,
+        writer: ProgressWriter,
+        turns: Turns,
+        stop: CancellationToken,
+    ) -> Self {
+        let stream = &stored.stream;
+        let learned = Learned { next: stream.progress.next_sequence, ..Default::default() };
+        let (key, state) = (stream.key(), stream.state);
+        let failures = stream.progress.consecutive_failures;
+        Self { forwarder, stored, key, writer, turns, stop, learned, state, failures }
+    }
+
+    /// Forwards until it is to end. What was delivered is noted when it returns.
+    pub(super) async fn run(mut self) {
+        if let Some(at) = self.stored.stream.progress.next_attempt_at {
+            let micros = at.micros() - self.forwarder.clock.now().micros();
+            let wait = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+            self.sleep(wait).await;
+        }
+        let mut open = None;
+        while !self.stop.is_cancelled() {
+            let wait = match self.work(&mut open).await {
+                Pause::Stop => break,
+                Pause::Refused(failure) => self.failed(failure).await,
+                Pause::Database(error) => {
+                    tracing::warn!(stream = %self.key.id, %error, "a log stream waits");
+                    REST
+                }
+            };
+            self.sleep(wait).await;
+        }
+        self.writer.flush().await;
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+
+    /// Forwards until something is in the way.
+    async fn work(&mut self, open: &mut Option<Open>) -> Pause {
+        if open.is_none() {
+            match self.open().await {
+                Ok(opened) => *open = Some(opened),
+                Err(pause) => return pause,
+            }
+        }
+        let Some(Open { follower, sink }) = open else { return Pause::Stop };
+        let sink = sink.clone();
+        if let Err(pause) = self.redrive(follower, &*sink).await {
+            return pause;
+        }
+        match self.forward(follower, &*sink).await {
+            Ok(()) => Pause::Stop,
+            Err(pause) => pause,
+        }
+    }
+
+    async fn open(&self) -> Result<Open, Pause> {
+        let credentials = self.forwarder.streams.credentials();
+        let stream = &self.stored.stream;
+        let secrets = credentials.open(&self.stored).map_err(Failure::invalid)?;
+        let sink = credentials.sink(stream, &secrets).map_err(Failure::invalid)?;
+        let follower = Follower::join(&self.forwarder.hub, tenant(stream)).await?;
+        Ok(Open { follower, sink })
+    }
+
+    /// Sends what there is, and then what comes. Returns when it is to end.
+    async fn forward(&mut self, follower: &mut Follower, sink: &dyn Sink) -> Result<(), Pause> {
+        let mut prepared: Option<(Turn, Batch)> = None;
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            let (mut turn, batch) = match prepared.take() {
+                Some((turn, batch)) => (Some(turn), batch),
+                None => {
+                    let waited = self.wait_for_events(follower, sink.limits());
+                    if self.stop.clone().run_until_cancelled(waited).await.is_none() {
+                        return Ok(());
+                    }
+                    let turn = self.turns.take(self.failures > 0).await;
+                    (Some(turn), self.read(follower, sink, self.learned.next).await?)
+                }
+            };
+            if batch.is_empty() {
+                // Erased since the log was that long.
+                self.learned.next = batch.next;
+                continue;
+            }
+            let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
+            let limits = self.limits(sink);
+            let now = self.forwarder.clock.now();
+            let following = async {
+                if is_full {
+                    Some(batch::read(follower, sink, limits, next, now).await)
+                } else {
+                    None
+                }
+            };
+            let (sent, following) = {
+                let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
+                tokio::select! {
+                    done = &mut work => done,
+                    () = tokio::time::sleep(SLOW) => {
+                        if is_small {
+                            turn = None;
+                        }
+                        work.await
+                    }
+                }
+            };
+            self.tell_of_success().await;
+            sent?;
+            drop(turn);
+            // Who waits for a turn comes first; what was read is then read again.
+            if let (Some(batch), Some(turn)) = (following, self.turns.try_take()) {
+                prepared = Some((turn, batch?));
+            }
+        }
+    }
+
+    async fn send(&mut self, sink: &dyn Sink, batch: Batch) -> Result<(), Failure> {
+        let mut attempt = Attempt {
+            sink,
+            clock: &*self.forwarder.clock,
+            writer: &self.writer,
+            key: &self.key,
+            generation: self.stored.stream.generation,
+            lost: &self.stop,
+            learned: &mut self.learned,
+        };
+        attempt.deliver(batch).await
+    }
+
+    /// Waits for an event, and then a moment for as many as fill a batch.
+    async fn wait_for_events(&self, follower: &mut Follower, limits: BatchLimits) {
+        follower.grown_beyond(self.learned.next).await;
+        let last = self.learned.next + limits.events.saturating_sub(1) as u64;
+        // Whether they came or not.
+        let _ = tokio::time::timeout(limits.linger, follower.grown_beyond(last)).await;
+    }
+
+    fn limits(&self, sink: &dyn Sink) -> BatchLimits {
+        let limits = sink.limits();
+        let most = self.learned.too_large.map_or(limits.bytes, |bytes| bytes / 2);
+        BatchLimits { bytes: limits.bytes.min(most), ..limits }
+    }
+
+    async fn read(&self, follower: &Follower, sink: &dyn Sink, next: u64) -> Result<Batch, Pause> {
+        let now = self.forwarder.clock.now();
+        Ok(batch::read(follower, sink, self.limits(sink), next, now).await?)
+    }
+
+    /// Sends the dead letters again that a caller asked for.
+    async fn redrive(&mut self, follower: &Follower, sink: &dyn Sink) -> Result<(), Pause> {
+        let store = self.forwarder.store.clone();
+        loop {
+            let due = store.due_dead_letters(&self.key, REDRIVEN_AT_ONCE).await?;
+            if due.is_empty() || self.stop.is_cancelled() {
+                return Ok(());
+            }
+            for letter in due {
+                let _turn = self.turns.take(self.failures > 0).await;
+                match self.send_again(follower, sink, letter.sequence).await? {
+                    None => store.remove_dead_letter(&self.key, letter.sequence).await?,
+                    Some(reason) => {
+                        store.keep_dead_letter(&self.key, letter.sequence, &reason).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends one event again. `None` if it was taken or is erased, otherwise why it was not.
+    async fn send_again(
+        &self,
+        follower: &Follower,
+        sink: &dyn Sink,
+        sequence: u64,
+    ) -> Result<Option<String>, Pause> {
+        let one = PartBounds { events: 1, bytes: usize::MAX };
+        let (events, _) = follower.read(sequence, one).await?;
+        let Some(event) = events.first().filter(|event| event.sequence == sequence) else {
+            return Ok(None);
+        };
+        let now = self.forwarder.clock.now();
+        let encoded = match batch::encoded(event, sink, sink.limits(), now) {
+            Ok(encoded) => encoded,
+            Err((_, reason)) => return Ok(Some(reason)),
+        };
+        match sink.send(&[encoded], now).await {
+            Ok(_) => Ok(None),
+            Err(failure) => match failure.kind {
+                FailureKind::Temporary { .. } | FailureKind::Invalid => Err(failure.into()),
+                _ => Ok(Some(failure.message)),
+            },
+        }
+    }
+
+    /// After a part was taken: the stream is well again.
+    async fn tell_of_success(&mut self) {
+        if !std::mem::take(&mut self.learned.took_some) {
+            return;
+        }
+        self.failures = 0;
+        self.becomes(LogStreamState::Active, "").await;
+    }
+
+    /// Notes that a try failed; returns how long to wait.
+    async fn failed(&mut self, failure: Failure) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff::wait(&failure.kind, self.failures, &mut rng());
+        let state = match failure.kind {
+            FailureKind::Invalid => LogStreamState::Invalid,
+            _ => LogStreamState::Error,
+        };
+        // What was delivered before is noted before: a success makes the stream ACTIVE.
+        self.writer.flush().await;
+        let at = self.forwarder.clock.now();
+        let failed = FailedDelivery {
+            key: self.key.clone(),
+            state,
+            error: failure.message.clone(),
+            consecutive_failures: self.failures,
+            at,
+            next_attempt_at: at.plus(wait),
+        };
+        match self.forwarder.store.note_failed_delivery(&self.forwarder.owner, &failed).await {
+            Ok(true) => self.becomes(state, &failure.message).await,
+            Ok(false) => self.stop.cancel(),
+            Err(error) => tracing::warn!(stream = %self.key.id, %error, "cannot note a failure"),
+        }
+        wait
+    }
+
+    /// Records it if the state is another one.
+    async fn becomes(&mut self, state: LogStreamState, error: &str) {
+        let before = std::mem::replace(&mut self.state, state);
+        if before == state {
+            return;
+        }
+        let (from, to) = (before.as_str(), state.as_str());
+        tracing::info!(stream = %self.key.id, from, to, error, "a log stream changed its state");
+        let mut facts = vec![("from", from.into()), ("to", to.into())];
+        if !error.is_empty() {
+            facts.push(("error", error.into()));
+        }
+        let actor = SystemActor::Service;
+        let event = event_of(&self.stored.stream, "log_stream.state_changed", actor, facts);
+        self.forwarder.streams.system_log().record(event).await;
+    }
+}

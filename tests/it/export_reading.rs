@@ -1,0 +1,84 @@
+//! How exports read their rows: each once, and beside lists that are slow.
+
+use audit_logs::{
+    domain::{export::Export, ids::ExportId},
+    store::{ExportOrder, ExportRows, Store},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    export_jobs::{export_of, fill, follow, start},
+    support::{self, Engine, TestServer, on_every_engine},
+};
+
+on_every_engine!(slow_lists_leave_exports_their_connections);
+
+const EVENTS: usize = 12_500;
+
+async fn exported(server: &TestServer, events: usize) -> Export {
+    let mut client = server.client().await;
+    fill(&mut client, "acme", events).await;
+    let id = start(&mut client, export_of("acme")).await.id;
+    follow(&mut client, &id).await;
+    server.store().await.find_export(&ExportId::from_stored(id)).await.unwrap().unwrap()
+}
+
+/// How many rows an order brings.
+async fn rows(store: &Store, export: &Export, order: ExportOrder) -> usize {
+    let (sender, mut pieces) = mpsc::channel::<ExportRows>(1);
+    let count = async {
+        let mut rows = 0;
+        while let Some(piece) = pieces.recv().await {
+            rows += piece.iter().len();
+        }
+        rows
+    };
+    let read = async {
+        let sender = sender;
+        store.read_export(export, order, &sender).await.unwrap();
+    };
+    tokio::join!(read, count).1
+}
+
+/// A plan that sorts would read what is left of the log for each piece. Such plans are likeliest where
+/// PostgreSQL plans for values that it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_reads_each_row_once() {
+    if !support::postgres::is_available() {
+        return;
+    }
+    let mut server = TestServer::start(Engine::Postgres).await;
+    let export = exported(&server, EVENTS).await;
+    let database = server.settings.database_url().rsplit('/').next().unwrap().to_owned();
+    let unknown = format!("ALTER DATABASE {database} SET plan_cache_mode = force_generic_plan");
+    server.execute(&unknown).await;
+    let fetched = "SELECT (COALESCE(idx_tup_fetch, 0) + seq_tup_read)::bigint \
+                   FROM pg_stat_user_tables WHERE relname = 'events'";
+    server.stop().await;
+    for statistics in ["none", "new"] {
+        if statistics == "new" {
+            server.execute("ANALYZE events").await;
+        }
+        for order in [ExportOrder::Time, ExportOrder::Sequence] {
+            server.execute("SELECT pg_stat_reset()").await;
+            let store = server.store().await;
+            assert_eq!(rows(&store, &export, order).await, EVENTS);
+            // What a connection counted is told when it ends.
+            store.close().await.unwrap();
+            let fetched = server.query_integers(fetched).await[0];
+            assert!((12_500..13_500).contains(&fetched), "{order:?}, {statistics}: {fetched}");
+        }
+    }
+}
+
+/// All connections for lists are taken.
+async fn slow_lists_leave_exports_their_connections(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let export = exported(&server, 10).await;
+    let store = server.store().await;
+    // It has one of four.
+    let list = store.log_snapshot(&export.organization_id).await.unwrap();
+    assert_eq!(rows(&store, &export, ExportOrder::Sequence).await, 10);
+    assert_eq!(store.estimate_export(&export).await.unwrap().rows, 10);
+    drop(list);
+}

@@ -1,0 +1,230 @@
+//! What is refused, and what a change changes.
+
+use audit_logs::proto::v1::{
+    DatadogDestination, GenericHttpsDestination, HttpHeader, KafkaDestination,
+    LogStreamDestination, LogStreamPayload, LogStreamsCreateRequest,
+    LogStreamsListDeadLettersRequest, LogStreamsListRequest, LogStreamsRedriveDeadLettersRequest,
+    LogStreamsUpdateRequest, OtlpDestination, S3Destination, SplunkDestination, SyslogDestination,
+    log_stream_destination::Kind,
+};
+use tonic::Code;
+
+use super::support::{
+    TOKEN, create, datadog_receiver, get, https_receiver, record, server, stream_of_acme,
+    to_datadog, to_https, until_next,
+};
+use crate::support::{Engine, on_every_engine, status::Refusal};
+
+on_every_engine!(
+    a_bad_destination_is_refused_by_its_fields,
+    the_number_of_streams_is_bounded,
+    an_update_keeps_what_it_does_not_name,
+    the_system_log_can_be_read_and_not_written,
+    the_configuration_shows_the_oldest_stream,
+);
+
+fn to(kind: Kind) -> LogStreamDestination {
+    LogStreamDestination { kind: Some(kind), ..Default::default() }
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+async fn a_bad_destination_is_refused_by_its_fields(engine: Engine) {
+    let server = server(engine).await;
+    let https = |url: &str| GenericHttpsDestination { url: url.into(), ..Default::default() };
+    let header = |name: &str, value: &str| HttpHeader { name: name.into(), value: value.into() };
+    let table: Vec<(LogStreamDestination, &[(&str, &str)])> = vec![
+        (
+            to(Kind::Datadog(DatadogDestination::default())),
+            &[
+                ("destination.datadog.api_key", "REQUIRED"),
+                ("destination.datadog.region", "REQUIRED"),
+            ],
+        ),
+        (
+            to(Kind::Datadog(DatadogDestination {
+                api_key: TOKEN.into(),
+                region: "MARS".into(),
+                ..Default::default()
+            })),
+            &[("destination.datadog.region", "UNKNOWN")],
+        ),
+        (
+            to(Kind::Splunk(SplunkDestination { encoding: 77, ..Default::default() })),
+            &[("destination.splunk.encoding", "UNKNOWN")],
+        ),
+        (
+            to(Kind::GenericHttps(https("http://plain.example"))),
+            &[("destination.generic_https.url", "INVALID_CHARACTERS")],
+        ),
+        (
+            to(Kind::GenericHttps(GenericHttpsDestination {
+                headers: vec![header("X-A", "1"), header("x-a", "2"), header("Host", "x")],
+                signing_secret: "whsec_short".into(),
+                ..https("https://a.example")
+            })),
+            &[
+                ("destination.generic_https.headers[1].name", "DUPLICATE"),
+                ("destination.generic_https.headers[2].name", "CONFLICT"),
+                ("destination.generic_https.signing_secret", "INVALID_CHARACTERS"),
+            ],
+        ),
+        (
+            to(Kind::S3(S3Destination { bucket: "a/b".into(), ..Default::default() })),
+            &[
+                ("destination.s3.bucket", "INVALID_CHARACTERS"),
+                ("destination.s3.role_name", "REQUIRED"),
+            ],
+        ),
+        (
+            to(Kind::Syslog(SyslogDestination { port: 70_000, ..Default::default() })),
+            &[("destination.syslog.port", "OUT_OF_RANGE")],
+        ),
+        (
+            to(Kind::Kafka(KafkaDestination {
+                bootstrap_servers: vec!["broker".into()],
+                ..Default::default()
+            })),
+            &[
+                ("destination.kafka.bootstrap_servers[0]", "INVALID_CHARACTERS"),
+                ("destination.kafka.topic", "REQUIRED"),
+            ],
+        ),
+        (LogStreamDestination::default(), &[("destination", "REQUIRED")]),
+    ];
+    let mut streams = server.log_streams().await;
+    for (destination, fields) in table {
+        let refused = streams.create(stream_of_acme(destination)).await.unwrap_err();
+        let refusal = Refusal::of(&refused);
+        assert_eq!((refusal.code, &*refusal.reason), (Code::InvalidArgument, "INVALID_REQUEST"));
+        for (field, reason) in fields {
+            assert!(refusal.names(field, reason), "{field} {reason}: {refusal:?}");
+        }
+        assert!(!refused.message().contains(TOKEN));
+    }
+    let ocsf = LogStreamsCreateRequest {
+        payload: LogStreamPayload::Ocsf.into(),
+        ..stream_of_acme(to(Kind::Otlp(OtlpDestination {
+            endpoint: "https://collector.example".into(),
+            ..Default::default()
+        })))
+    };
+    let refused = streams.create(ocsf).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("payload", "CONFLICT"));
+    assert_eq!(server.count("log_streams").await, 0);
+    // Where the network is not allowed the destination is refused when it is dialled.
+    let receiver = https_receiver().await;
+    let id = create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let limit =
+        LogStreamsListDeadLettersRequest { log_stream_id: id.clone(), limit: 101, after: None };
+    let refused = streams.list_dead_letters(limit).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("limit", "OUT_OF_RANGE"));
+    let redrive =
+        LogStreamsRedriveDeadLettersRequest { log_stream_id: id, sequences: vec![1; 1_001] };
+    let refused = streams.redrive_dead_letters(redrive).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("sequences", "TOO_MANY"));
+}
+
+async fn the_number_of_streams_is_bounded(engine: Engine) {
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    for _ in 0..5 {
+        create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    }
+    let one_more = stream_of_acme(to_https(&receiver, TOKEN));
+    let refused = server.log_streams().await.create(one_more).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "TOO_MANY_LOG_STREAMS");
+    // The list has them all, a page at a time, newest first.
+    let mut request = LogStreamsListRequest { limit: 2, ..Default::default() };
+    let mut listed = Vec::new();
+    loop {
+        let page = server.log_streams().await.list(request.clone()).await.unwrap().into_inner();
+        listed.extend(page.log_streams.into_iter().map(|stream| stream.id));
+        request.after = page.list_metadata.unwrap().after;
+        if request.after.is_empty() {
+            break;
+        }
+    }
+    let mut sorted = listed.clone();
+    sorted.sort_by(|a, b| b.cmp(a));
+    sorted.dedup();
+    assert_eq!((listed.len(), listed), (5, sorted));
+}
+
+async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
+    let (server, receiver) = (server(engine).await, datadog_receiver().await);
+    let mut destination = to_datadog(&receiver);
+    let id = create(&server, stream_of_acme(destination.clone())).await;
+    let mut streams = server.log_streams().await;
+    let rename = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        name: Some("SOC".into()),
+        ..Default::default()
+    };
+    streams.update(rename).await.unwrap();
+    // A destination without its secret keeps the secret.
+    if let Some(Kind::Datadog(datadog)) = &mut destination.kind {
+        datadog.api_key = String::new();
+        datadog.source = "acme".into();
+    }
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(destination),
+        payload: LogStreamPayload::Ocsf.into(),
+        ..Default::default()
+    };
+    streams.update(update).await.unwrap();
+    record(&mut server.client().await, "acme", 1).await;
+    until_next(&server, &id, 1).await;
+    let stream = get(&server, &id).await;
+    assert_eq!((stream.name.as_str(), stream.payload()), ("SOC", LogStreamPayload::Ocsf));
+    assert!(receiver.accepted()[0].get("class_uid").is_some(), "{:?}", receiver.accepted());
+    // Another kind is another stream.
+    let other = https_receiver().await;
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id,
+        destination: Some(to_https(&other, TOKEN)),
+        ..Default::default()
+    };
+    let refused = streams.update(update).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("destination", "CONFLICT"));
+}
+
+async fn the_system_log_can_be_read_and_not_written(engine: Engine) {
+    use audit_logs::proto::v1::{ListEventsRequest, OrganizationsDeleteRequest};
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let organizations = audit_logs::proto::v1::OrganizationsListRequest::default();
+    let listed = server.organizations().await.list(organizations).await.unwrap().into_inner();
+    let system = listed.organizations.into_iter().find(|o| o.id.starts_with("system_")).unwrap();
+    assert_eq!(system.name, "System log");
+    let mut client = server.client().await;
+    let request = ListEventsRequest { organization_id: system.id.clone(), ..Default::default() };
+    let events = client.list_events(request).await.unwrap().into_inner().events;
+    let created = events[0].event.as_ref().unwrap();
+    assert_eq!(created.action, "log_stream.created");
+    assert!(created.actor.as_ref().unwrap().id.starts_with("api_key_"));
+    let request = crate::support::create_event(&system.id, "doc.read");
+    let refused = client.create_event(request).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "ORGANIZATION_RESERVED");
+    let request = OrganizationsDeleteRequest { organization_id: system.id };
+    let refused = server.organizations().await.delete(request).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "ORGANIZATION_RESERVED");
+}
+
+async fn the_configuration_shows_the_oldest_stream(engine: Engine) {
+    use audit_logs::proto::v1::{GetAuditLogConfigurationRequest, LogStreamState};
+    let (server, receiver) = (server(engine).await, datadog_receiver().await);
+    let shown = async || {
+        let request = GetAuditLogConfigurationRequest { organization_id: "acme".into() };
+        let answer = server.organizations().await.get_audit_log_configuration(request).await;
+        answer.unwrap().into_inner().configuration.unwrap().log_stream
+    };
+    assert!(shown().await.is_none());
+    let id = create(&server, stream_of_acme(to_datadog(&receiver))).await;
+    create(&server, stream_of_acme(to_datadog(&receiver))).await;
+    let stream = shown().await.unwrap();
+    assert_eq!((&stream.id, &*stream.r#type), (&id, "Datadog"));
+    assert!(stream.state() == LogStreamState::Active && stream.last_synced_at.is_none());
+    record(&mut server.client().await, "acme", 1).await;
+    until_next(&server, &id, 1).await;
+    assert!(shown().await.unwrap().last_synced_at.is_some());
+}
