@@ -205,13 +205,13 @@ pub struct HttpAnswer {
 }
 
 impl HttpAnswer {
-    /// What the status means where the body does not matter: 2xx is success; 3xx, 401, 403, 404, 405
-    /// and 410 want another configuration; 413 is too large; 408, 425, 429 and 5xx may pass; other
-    /// 4xx refuse the events.
+    /// What the status means where the body does not matter: 2xx is success; 3xx, 401, 403 to 407,
+    /// 410 and 415 want another configuration; 413 is too large; 408, 425, 429 and 5xx may pass;
+    /// other 4xx refuse the events.
     pub fn into_result(self) -> Result<Answer, Failure> {
         let kind = match self.status {
             200..=299 => return Ok(self.accepted()),
-            300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => FailureKind::Invalid,
+            300..=399 | 401 | 403..=407 | 410 | 415 => FailureKind::Invalid,
             413 => FailureKind::TooLarge,
             400..=499 if !matches!(self.status, 408 | 425 | 429) => FailureKind::Refused(vec![]),
             _ => FailureKind::Temporary { retry_after: self.retry_after },
@@ -299,14 +299,14 @@ mod tests {
             assert_eq!(answer(status, "").into_result().unwrap().http_status, Some(status));
         }
         let kind = |status| answer(status, "").into_result().unwrap_err().kind;
-        for status in [301, 302, 307, 401, 403, 404, 410] {
+        for status in [301, 302, 307, 401, 403, 404, 405, 406, 407, 410, 415] {
             assert_eq!(kind(status), FailureKind::Invalid, "{status}");
         }
         for status in [408, 425, 429, 500, 502, 503, 504, 599] {
             let retry_after = Some(Duration::from_secs(3));
             assert_eq!(kind(status), FailureKind::Temporary { retry_after }, "{status}");
         }
-        for status in [400, 406, 415, 422] {
+        for status in [400, 402, 409, 422] {
             assert_eq!(kind(status), FailureKind::Refused(vec![]), "{status}");
         }
         assert_eq!(kind(413), FailureKind::TooLarge);

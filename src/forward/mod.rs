@@ -9,11 +9,13 @@ pub mod aws;
 mod destinations;
 mod egress;
 pub mod http;
+mod key_pair;
 pub mod payload;
 pub mod vault;
 
 use self::destinations::{
-    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, OtlpSink, SplunkSink, SyslogSink,
+    AzureSentinelSink, BucketSink, DatadogSink, GenericHttpsSink, OtlpSink, SnowflakeSink,
+    SplunkSink, SyslogSink,
 };
 pub use self::egress::Egress;
 use crate::domain::{
@@ -161,6 +163,9 @@ pub fn open(
         Destination::GoogleCloudStorage(config) => {
             Arc::new(BucketSink::google_cloud_storage(stream, config, secrets, egress)?)
         }
+        Destination::Snowflake(config) => {
+            Arc::new(SnowflakeSink::new(stream, config, secrets, egress)?)
+        }
         Destination::GenericHttps(config) => {
             Arc::new(GenericHttpsSink::new(stream, config, secrets, egress)?)
         }
@@ -174,7 +179,6 @@ pub fn open(
         }
         Destination::Otlp(config) => Arc::new(OtlpSink::new(stream, config, secrets, egress)?),
         Destination::Syslog(config) => Arc::new(SyslogSink::new(stream, config, egress)?),
-        other => return Err(format!("{} is not built yet", other.kind())),
     })
 }
 

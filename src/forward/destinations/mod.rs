@@ -8,6 +8,7 @@ mod generic_https;
 mod kafka;
 mod layout;
 mod otlp;
+mod snowflake;
 mod splunk;
 mod syslog;
 
@@ -22,7 +23,8 @@ use reqwest::{
 pub use self::kafka::KafkaSink;
 pub use self::{
     azure_sentinel::AzureSentinelSink, bucket::BucketSink, datadog::DatadogSink,
-    generic_https::GenericHttpsSink, otlp::OtlpSink, splunk::SplunkSink, syslog::SyslogSink,
+    generic_https::GenericHttpsSink, otlp::OtlpSink, snowflake::SnowflakeSink, splunk::SplunkSink,
+    syslog::SyslogSink,
 };
 use super::{EncodedEvent, http::HttpSender};
 use crate::{

@@ -7,9 +7,11 @@ use audit_logs::{
     forward::{Failure, FailureKind},
 };
 
-use super::{NOW, Pair, SECRET, azure_sentinel, batch, datadog, generic_https, ids, splunk};
+use super::{
+    NOW, Pair, SECRET, azure_sentinel, batch, datadog, generic_https, ids, snowflake, splunk,
+};
 use crate::receivers::{
-    AzureSentinel, Datadog, Fault, GenericHttps, Protocol, Receiver, RequestForm, Splunk,
+    AzureSentinel, Datadog, Fault, GenericHttps, Protocol, Receiver, RequestForm, Snowflake, Splunk,
 };
 
 const ALWAYS: usize = usize::MAX;
@@ -91,6 +93,31 @@ async fn azure_sentinel_misbehaves() {
     suffer(&pair).await;
 }
 
+/// Submitted again under its id, a statement is not executed twice.
+#[tokio::test]
+async fn snowflake_misbehaves() {
+    let pair = snowflake(Snowflake::new()).await;
+    is_not_fooled(&pair, r#"{"code":"391000","message":"nothing was taken"}"#).await;
+    for (fault, kind) in [
+        (Fault::Status(503, None), FailureKind::Temporary { retry_after: None }),
+        (Fault::Status(403, None), FailureKind::Invalid),
+        (Fault::TooLargeAbove(100), FailureKind::TooLarge),
+        (Fault::Echo, FailureKind::Invalid),
+    ] {
+        assert_eq!(failure(&pair, fault).await.kind, kind);
+    }
+    let events = batch(&*pair.sink, 0, 3, 10);
+    for fault in [Fault::Hang, Fault::CloseInRequest, Fault::CloseInAnswer, Fault::Drip] {
+        pair.receiver.misbehave(fault, 1);
+        let failure = pair.sink.send(&events, NOW).await.unwrap_err();
+        assert!(matches!(failure.kind, FailureKind::Temporary { .. }), "{failure:?}");
+    }
+    pair.sink.send(&events, NOW).await.unwrap();
+    assert_eq!(pair.receiver.ids(), ids(0..3));
+    pair.sink.send(&events, NOW).await.unwrap();
+    assert_eq!(pair.receiver.count(), 6, "another delivery has another id");
+}
+
 #[tokio::test]
 async fn an_https_receiver_misbehaves() {
     suffer(&generic_https(destination::GenericHttps::default()).await).await;
@@ -113,6 +140,8 @@ async fn credentials_that_are_refused_and_then_right() {
     let pair = splunk(Splunk::new(SECRET), destination::Splunk::default()).await;
     recovers(&pair, Splunk::set_token).await;
     recovers(&azure_sentinel().await, AzureSentinel::set_secret).await;
+    let set_key = |snowflake: &mut Snowflake, key: &str| snowflake.set_key(key == SECRET);
+    recovers(&snowflake(Snowflake::new()).await, set_key).await;
     let pair = generic_https(destination::GenericHttps::default()).await;
     recovers(&pair, GenericHttps::set_token).await;
 }

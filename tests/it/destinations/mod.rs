@@ -28,7 +28,8 @@ use audit_logs::{
 use serde_json::{Value, json};
 
 use crate::receivers::{
-    AzureSentinel, Datadog, GenericHttps, Protocol, Receiver, RequestForm, Splunk, azure_sentinel,
+    AzureSentinel, Datadog, GenericHttps, Protocol, Receiver, RequestForm, Snowflake, Splunk,
+    azure_sentinel, snowflake,
 };
 
 /// The secret of every destination here.
@@ -172,6 +173,28 @@ pub async fn azure_sentinel() -> Pair<AzureSentinel> {
         })
     })
     .await
+}
+
+pub async fn snowflake(protocol: Snowflake) -> Pair<Snowflake> {
+    let receiver = Receiver::start(protocol).await;
+    let destination = Destination::Snowflake(destination::Snowflake {
+        account_url: receiver.url(),
+        username: "audit_logs".to_owned(),
+        warehouse: "small".to_owned(),
+        database: "logs".to_owned(),
+        schema: "public".to_owned(),
+        table: "audit events".to_owned(),
+        role: String::new(),
+    });
+    let stream = stream_to(destination, receiver.ca_pem());
+    let sink = open(
+        &stream,
+        &secrets(&[
+            ("private_key_pem", snowflake::ENCRYPTED_KEY),
+            ("private_key_passphrase", snowflake::PASSPHRASE),
+        ]),
+    );
+    Pair { receiver, sink }
 }
 
 pub async fn generic_https(config: destination::GenericHttps) -> Pair<GenericHttps> {

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{
     NOW, Pair, SECRET, azure_sentinel, batch, datadog, encoded, generic_https, id, ids, open,
-    secrets, splunk, stream_to,
+    secrets, snowflake, splunk, stream_to,
 };
-use crate::receivers::{GenericHttps, Protocol, Receiver, RequestForm, Splunk};
+use crate::receivers::{GenericHttps, Protocol, Receiver, RequestForm, Snowflake, Splunk};
 
 /// The form that WorkOS documents, with what it leaves out where there is none.
 fn workos(sequence: u64, metadata: &Value) -> Value {
@@ -90,6 +90,14 @@ async fn azure_sentinel_takes_events() {
     let pair = azure_sentinel().await;
     delivers(&pair).await;
     assert_eq!(pair.receiver.protocol().tokens(), 1);
+}
+
+#[tokio::test]
+async fn snowflake_takes_events() {
+    delivers(&snowflake(Snowflake::new()).await).await;
+    let pair = snowflake(Snowflake::new().with_polls(3)).await;
+    pair.sink.send(&batch(&*pair.sink, 0, 3, 10), NOW).await.unwrap();
+    assert_eq!((pair.receiver.ids(), pair.receiver.requests()), (ids(0..3), 4));
 }
 
 #[tokio::test]

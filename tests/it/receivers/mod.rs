@@ -13,6 +13,7 @@ pub mod azure_sentinel;
 mod datadog;
 mod generic_https;
 pub mod servers;
+pub mod snowflake;
 mod splunk;
 mod tls;
 
@@ -44,6 +45,7 @@ pub use self::{
     azure_sentinel::AzureSentinel,
     datadog::Datadog,
     generic_https::{GenericHttps, RequestForm},
+    snowflake::Snowflake,
     splunk::Splunk,
 };
 
