@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use axum::body::{Body, Bytes, to_bytes};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::PrivateKeyDer;
@@ -112,9 +113,13 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, seen: Arc<Seen>) {
     }
 }
 
-async fn take(request: Request<Incoming>, seen: &Seen) -> Result<Response<Body>, Infallible> {
-    let mut answer = Response::new(Body::empty());
-    let body = to_bytes(Body::new(request.into_body()), LARGEST_BODY).await.unwrap_or_default();
+async fn take(
+    request: Request<Incoming>,
+    seen: &Seen,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let mut answer = Response::new(Empty::new());
+    let body = Limited::new(request.into_body(), LARGEST_BODY).collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let Ok(events) = serde_json::from_slice::<Vec<Envelope>>(&body) else {
         *answer.status_mut() = hyper::StatusCode::BAD_REQUEST;
         return Ok(answer);

@@ -35,7 +35,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
     // Beside the service, never through it: the peers are measured straight on the database.
-    Layer { name: "bench", may_use: &["client", "domain", "merkle", "proto"] },
+    Layer { name: "bench", may_use: &["client", "domain", "merkle", "proto", "tls"] },
     Layer {
         name: "app",
         may_use: &[
