@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -30,6 +30,10 @@ use crate::{
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often in a row, and after which pause, the server is called again that follows an export: as long as
+/// a restart takes.
+const CALLS: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of a download that are written at once.
 const WRITE_BYTES: usize = 512 * 1_024;
 
@@ -113,23 +117,7 @@ impl Client {
             .into_inner();
         let export = created.export.context("the server sent no export")?;
         progress(&export);
-        let request = GetExportRequest { export_id: export.id, watch: Some(true) };
-        let mut frames = self
-            .audit_logs()
-            .get_export(request)
-            .await
-            .map_err(|status| refused(&status))?
-            .into_inner();
-        let mut last = None;
-        while let Some(frame) = frames.next().await {
-            let export = frame
-                .map_err(|status| refused(&status))?
-                .export
-                .context("the server sent no export")?;
-            progress(&export);
-            last = Some(export);
-        }
-        let export = last.context("the server sent no state of the export")?;
+        let export = self.follow_export(&export.id, progress).await?;
         if export.state() != ExportState::Ready {
             bail!("the export {} {}", export.id, why_not_ready(&export));
         }
@@ -139,6 +127,45 @@ impl Client {
         }
         self.download(&export.url, path).await?;
         Ok(export)
+    }
+
+    /// Follows an export to its end, over restarts of the server.
+    async fn follow_export(&self, id: &str, mut progress: impl FnMut(&Export)) -> Result<Export> {
+        let mut failures = 0;
+        loop {
+            let told = |export: &Export| {
+                progress(export);
+                failures = 0;
+            };
+            let status = match self.export_frames(id, told).await {
+                Ok(last) => return last.context("the server sent no state of the export"),
+                Err(status) => status,
+            };
+            // Unknown: the connection broke.
+            let may_pass = matches!(status.code(), Code::Unavailable | Code::Unknown);
+            if !may_pass || failures == CALLS {
+                return Err(refused(&status));
+            }
+            failures += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn export_frames(
+        &self,
+        id: &str,
+        mut told: impl FnMut(&Export),
+    ) -> Result<Option<Export>, tonic::Status> {
+        let request = GetExportRequest { export_id: id.to_owned(), watch: Some(true) };
+        let mut frames = self.audit_logs().get_export(request).await?.into_inner();
+        let mut last = None;
+        while let Some(frame) = frames.message().await? {
+            last = frame.export;
+            if let Some(export) = &last {
+                told(export);
+            }
+        }
+        Ok(last)
     }
 
     /// Downloads to a file beside `path`, which takes the name when it is whole.
@@ -160,13 +187,17 @@ impl Client {
     }
 
     async fn download_to(&self, url: &str, path: &Path) -> Result<()> {
-        let response = self.http.get(url).send().await.context("cannot download the export")?;
-        let response = response.error_for_status().context("cannot download the export")?;
+        let failed = "cannot download the export";
+        // A signed link is a credential: errors do not repeat it.
+        let response = self.http.get(url).send().await.map_err(reqwest::Error::without_url);
+        let response = response.context(failed)?.error_for_status();
+        let response = response.map_err(reqwest::Error::without_url).context(failed)?;
         let unwritable = || format!("cannot write {}", path.display());
         let file = tokio::fs::File::create(path).await.with_context(unwritable)?;
         let mut file = BufWriter::with_capacity(WRITE_BYTES, file);
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(reqwest::Error::without_url);
             let chunk = chunk.context("the download broke off")?;
             file.write_all(&chunk).await.with_context(unwritable)?;
         }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use prost_types::Timestamp as ProtoTime;
 
+use super::times::{parse_time, proto_time};
 use crate::{
     client::Client,
     demo::progress::ExportBar,
@@ -57,17 +57,6 @@ pub struct Arguments {
 enum Format {
     Csv,
     Jsonl,
-}
-
-pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
-    let midnight = format!("{text}T00:00:00Z");
-    Timestamp::parse_rfc3339(text)
-        .or_else(|| Timestamp::parse_rfc3339(&midnight))
-        .ok_or_else(|| "give a time such as 2026-01-31T12:00:00Z or a date".to_owned())
-}
-
-pub(super) fn proto_time(instant: Timestamp) -> ProtoTime {
-    ProtoTime { seconds: instant.seconds(), nanos: instant.subsecond_nanos() }
 }
 
 impl Arguments {

@@ -7,6 +7,7 @@ mod keys;
 mod migrate;
 mod serve;
 mod tail;
+mod times;
 mod verify;
 
 use std::process::ExitCode;

@@ -14,6 +14,8 @@ use crate::proto::v1::{
 
 /// A stream that says nothing for so long is dead: heartbeats come more often.
 const SILENCE: Duration = Duration::from_secs(30);
+/// A server that fails so often in a row at one place does so because of what stands there.
+const MOST_DEFECTS: u32 = 5;
 /// Pauses before calling again: the first, doubled each time, at most the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
@@ -47,6 +49,8 @@ pub struct Follower {
     /// How long to wait before the next attempt, and before the one after it.
     pause: Option<Duration>,
     next_pause: Duration,
+    /// How often in a row the server failed with INTERNAL where it is to resume.
+    defects: u32,
 }
 
 impl Follower {
@@ -60,6 +64,7 @@ impl Follower {
             next: None,
             pause: None,
             next_pause: PAUSES.0,
+            defects: 0,
         }
     }
 
@@ -75,18 +80,17 @@ impl Follower {
         }
         let frames = match &mut self.frames {
             Some(frames) => frames,
-            None => match self.call().await {
-                Ok(frames) => self.frames.insert(frames),
-                Err(error) => return self.interrupted(error),
+            None => match tokio::time::timeout(SILENCE, self.call()).await {
+                Ok(Ok(frames)) => self.frames.insert(frames),
+                Ok(Err(error)) => return self.interrupted(error),
+                Err(_) => return self.interrupted(Failure::silence()),
             },
         };
         let failure = match tokio::time::timeout(SILENCE, frames.message()).await {
             Ok(Ok(Some(frame))) => return Ok(self.took(frame)),
             Ok(Ok(None)) => Failure::Passing("the server ended the stream".to_owned()),
             Ok(Err(status)) => Failure::of(&status),
-            Err(_) => {
-                Failure::Passing(format!("the server said nothing for {} s", SILENCE.as_secs()))
-            }
+            Err(_) => Failure::silence(),
         };
         self.interrupted(failure)
     }
@@ -103,8 +107,12 @@ impl Follower {
     }
 
     fn took(&mut self, frame: WatchEventsResponse) -> Told {
-        self.next = Some(frame.next_sequence);
-        self.next_pause = PAUSES.0;
+        // The first heartbeat of a stream says only that there is one.
+        if self.next != Some(frame.next_sequence) {
+            self.next = Some(frame.next_sequence);
+            self.next_pause = PAUSES.0;
+            self.defects = 0;
+        }
         match frame.content {
             Some(Content::Events(events)) => Told::Events(events.events),
             Some(Content::Heartbeat(heartbeat)) => Told::End { tree_size: heartbeat.tree_size },
@@ -116,8 +124,14 @@ impl Follower {
     fn interrupted(&mut self, failure: Failure) -> Result<Told> {
         self.frames = None;
         let why = match failure {
+            Failure::Defect(why) if self.next.is_some() && self.defects + 1 < MOST_DEFECTS => {
+                self.defects += 1;
+                why
+            }
             Failure::Passing(why) if self.next.is_some() => why,
-            Failure::Passing(why) | Failure::Final(why) => return Err(anyhow!(why)),
+            Failure::Passing(why) | Failure::Defect(why) | Failure::Final(why) => {
+                return Err(anyhow!(why));
+            }
         };
         // Full jitter: many clients of a server that restarts do not come back at once.
         let pause = self.next_pause.mul_f64(rand::rng().random_range(0.5..=1.0));
@@ -131,6 +145,8 @@ impl Follower {
 enum Failure {
     /// Trying again may help.
     Passing(String),
+    /// Trying again may help, but not often.
+    Defect(String),
     /// It will not.
     Final(String),
 }
@@ -146,7 +162,12 @@ impl Failure {
             | Code::FailedPrecondition
             | Code::OutOfRange
             | Code::Unimplemented => Self::Final(why),
+            Code::Internal => Self::Defect(why),
             _ => Self::Passing(why),
         }
+    }
+
+    fn silence() -> Self {
+        Self::Passing(format!("the server said nothing for {} s", SILENCE.as_secs()))
     }
 }

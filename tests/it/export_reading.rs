@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     export_jobs::{export_of, fill, follow, start},
-    support::{self, Engine, TestServer, on_every_engine},
+    support::{self, Engine, TestServer, on_every_engine, until},
 };
 
 on_every_engine!(slow_lists_leave_exports_their_connections);
@@ -40,6 +40,16 @@ async fn rows(store: &Store, export: &Export, order: ExportOrder) -> usize {
     tokio::join!(read, count).1
 }
 
+/// What a connection counted is told at its end.
+async fn until_alone(server: &TestServer) {
+    let others = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                  AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    until("other connections end", async || {
+        (server.query_integers(others).await == [0]).then_some(())
+    })
+    .await;
+}
+
 /// A plan that sorts would read what is left of the log for each piece. Such plans are likeliest where
 /// PostgreSQL plans for values that it does not know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,11 +70,12 @@ async fn postgres_reads_each_row_once() {
             server.execute("ANALYZE events").await;
         }
         for order in [ExportOrder::Time, ExportOrder::Sequence] {
+            until_alone(&server).await;
             server.execute("SELECT pg_stat_reset()").await;
             let store = server.store().await;
             assert_eq!(rows(&store, &export, order).await, EVENTS);
-            // What a connection counted is told when it ends.
             store.close().await.unwrap();
+            until_alone(&server).await;
             let fetched = server.query_integers(fetched).await[0];
             assert!((12_500..13_500).contains(&fetched), "{order:?}, {statistics}: {fetched}");
         }
@@ -81,4 +92,7 @@ async fn slow_lists_leave_exports_their_connections(engine: Engine) {
     assert_eq!(rows(&store, &export, ExportOrder::Sequence).await, 10);
     assert_eq!(store.estimate_export(&export).await.unwrap().rows, 10);
     drop(list);
+    // What is erased to the last event has nothing to estimate.
+    server.execute("DELETE FROM events").await;
+    assert_eq!(store.estimate_export(&export).await.unwrap().rows, 0);
 }

@@ -1,10 +1,13 @@
 //! An event as a line of JSON. The shape is a promise: members are added, never changed.
 
+use std::fmt::Write;
+
 use anyhow::{Context, Result};
 use prost_types::{Struct, Timestamp as ProtoTime, Value as ProtoValue, value::Kind};
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
+use super::text::is_treacherous;
 use crate::{
     domain::timestamp::Timestamp,
     proto::v1::{self, EventRecord},
@@ -81,7 +84,27 @@ pub fn line(record: &EventRecord) -> Result<String> {
             .map(|context| Place { location: &context.location, user_agent: &context.user_agent }),
         metadata: metadata(event.metadata.as_ref()),
     };
-    Ok(serde_json::to_string(&line)?)
+    Ok(harmless(serde_json::to_string(&line)?))
+}
+
+/// The same value, for a terminal that would obey some characters: they stand only within strings, and are
+/// written as escapes (RFC 8259, section 7).
+fn harmless(json: String) -> String {
+    if !json.chars().any(is_treacherous) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + json.len() / 8);
+    for character in json.chars() {
+        if is_treacherous(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing into a string does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 /// RFC 3339 with microseconds, in UTC; `None` for what no calendar has.
@@ -117,4 +140,17 @@ fn number_of(number: f64) -> Value {
         return Value::from(number as i64);
     }
     Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_has_nothing_to_obey() {
+        let text = "caf\u{e9} \u{9b}31m \u{202e}txt \u{7f}";
+        let written = harmless(serde_json::to_string(text).unwrap());
+        assert_eq!(written, "\"caf\u{e9} \\u009b31m \\u202etxt \\u007f\"");
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+    }
 }

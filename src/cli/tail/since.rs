@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::{
-    cli::export::{parse_time, proto_time},
+    cli::times::{parse_time, proto_time},
     domain::timestamp::Timestamp,
     proto::v1::watch_events_request::Start,
 };

@@ -78,7 +78,7 @@ fn escaped(text: &str) -> String {
 
 /// Control characters; what cannot be seen, breaks a line, or turns its direction (Unicode Standard
 /// Annex 9, table 4).
-fn is_treacherous(character: char) -> bool {
+pub(super) fn is_treacherous(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

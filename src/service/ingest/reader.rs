@@ -98,8 +98,11 @@ impl<S: Stream<Item = Result<Message>> + Unpin> Reader<S> {
             };
             let held = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Err(Error::Unavailable("shutting down")),
                 held = self.window.take(chunk.items.len(), chunk.bytes) => held,
             };
+            // The key may have been revoked while this waited.
+            self.caller = self.ingest.authenticator.authenticate(self.credential).await?;
             let held = Arc::new(held);
             self.take(chunk.items, &held, &parts).await?;
             if let Some(end) = chunk.end {

@@ -170,7 +170,9 @@ impl Store {
             .add(event::Column::OccurredAt.gt(export.range.end.micros()));
         let outside = matching(self.engine, &EventFilter::default(), &all).add(outside);
         let outside = self.count_some(export, outside).await?;
-        let oldest = self.oldest_sequence(export).await?;
+        let Some(oldest) = self.oldest_sequence(export).await? else {
+            return Ok(Estimate { rows: 0, is_upper_bound: false });
+        };
         if let (Some(outside), 0) = (outside, oldest) {
             let rows = export.tree_size.saturating_sub(outside);
             return Ok(Estimate { rows, is_upper_bound: filtered });
@@ -190,8 +192,8 @@ impl Store {
         Ok((found < COUNTED).then_some(found))
     }
 
-    /// The lowest sequence that is still there; 0 if there is none.
-    async fn oldest_sequence(&self, export: &Export) -> Result<u64> {
+    /// The lowest sequence that is still there, if there is any.
+    async fn oldest_sequence(&self, export: &Export) -> Result<Option<u64>> {
         let oldest: Option<i64> = selection(self.engine, &tenant(export), Condition::all())
             .select_only()
             .column(event::Column::Sequence)
@@ -199,7 +201,7 @@ impl Store {
             .into_tuple()
             .one(self.exporter())
             .await?;
-        from_column(oldest.unwrap_or_default(), "events", "sequence")
+        oldest.map(|oldest| from_column(oldest, "events", "sequence")).transpose()
     }
 }
 
