@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::PrivateKeyDer;
@@ -119,7 +119,7 @@ async fn take(
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
     let mut answer = Response::new(Empty::new());
     let body = Limited::new(request.into_body(), LARGEST_BODY).collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.map(Collected::to_bytes).unwrap_or_default();
     let Ok(events) = serde_json::from_slice::<Vec<Envelope>>(&body) else {
         *answer.status_mut() = hyper::StatusCode::BAD_REQUEST;
         return Ok(answer);

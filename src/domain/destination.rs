@@ -85,8 +85,27 @@ impl Destination {
     /// that does not matter. Datadog's documentation ("Send logs") has 18 hours.
     pub const fn max_age(&self) -> Option<Duration> {
         match self {
-            Self::Datadog(_) => Some(Duration::from_secs(18 * 3_600)),
+            Self::Datadog(_) => Some(Duration::from_hours(18)),
             _ => None,
+        }
+    }
+
+    /// Where it sends, as far as that is configured by URLs and names of hosts. Secrets belong to such a
+    /// place: who changes it must know them.
+    pub fn addresses(&self) -> Vec<&str> {
+        match self {
+            Self::Datadog(datadog) => vec![&datadog.region, &datadog.endpoint],
+            Self::Splunk(splunk) => vec![&splunk.url],
+            Self::AzureSentinel(sentinel) => {
+                vec![&sentinel.data_collection_endpoint, &sentinel.authority_url]
+            }
+            Self::S3(s3) => vec![&s3.endpoint],
+            Self::GoogleCloudStorage(storage) => vec![&storage.endpoint],
+            Self::Snowflake(snowflake) => vec![&snowflake.account_url],
+            Self::GenericHttps(https) => vec![&https.url],
+            Self::Syslog(syslog) => vec![&syslog.host],
+            Self::Otlp(otlp) => vec![&otlp.endpoint],
+            Self::Kafka(kafka) => kafka.bootstrap_servers.iter().map(String::as_str).collect(),
         }
     }
 

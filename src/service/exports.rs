@@ -145,16 +145,26 @@ fn is_missing(found: &[Violation]) -> bool {
     found.iter().any(|violation| violation.reason == Reason::Required)
 }
 
+/// What exports are managed with.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whose logs there are.
+    pub organizations: Organizations,
+    /// Where files are, and the links to them.
+    pub links: Links,
+    /// Who still may follow an export.
+    pub auth: Authenticator,
+    /// Cancelled when the service shuts down.
+    pub shutdown: CancellationToken,
+}
+
 impl Exports {
     /// Exports are kept in `store`, their files where `links` says.
-    pub fn new(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        organizations: Organizations,
-        links: Links,
-        auth: Authenticator,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, organizations, links, auth, shutdown } = parts;
         let updates = ExportUpdates::default();
         Self { store, clock, organizations, links, updates, auth, shutdown }
     }

@@ -107,6 +107,7 @@ pub struct Parts {
 
 impl Services {
     /// Puts the services together, and starts the lanes.
+    #[expect(clippy::too_many_lines, reason = "one service after the other, nothing else")]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, signer, credentials, shutdown } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
@@ -140,38 +141,32 @@ impl Services {
             lanes.clone(),
             transparency.clone(),
         );
-        let log_streams = log_streams::LogStreams::new(log_streams::Parts {
+        let system_log =
+            system_log::SystemLog::new(clock.clone(), organizations.clone(), lanes.clone());
+        let streams = log_streams::Parts {
             store: store.clone(),
             clock: clock.clone(),
             organizations: organizations.clone(),
-            system_log: system_log::SystemLog::new(
-                clock.clone(),
-                organizations.clone(),
-                lanes.clone(),
-            ),
+            system_log,
             auth: auth.clone(),
             credentials,
             rules: destinations,
             shutdown: shutdown.clone(),
-        });
+        };
+        let exports = exports::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            organizations: organizations.clone(),
+            links,
+            auth: auth.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let (written, of) = (lanes.clone(), auth.clone());
         Self {
-            log_streams,
-            ingest: ingest::Ingest::new(
-                events.clone(),
-                lanes.clone(),
-                auth.clone(),
-                patience,
-                shutdown.clone(),
-            ),
+            log_streams: log_streams::LogStreams::new(streams),
+            ingest: ingest::Ingest::new(events.clone(), written, of, patience, shutdown),
             events,
-            exports: exports::Exports::new(
-                store.clone(),
-                clock.clone(),
-                organizations.clone(),
-                links,
-                auth.clone(),
-                shutdown,
-            ),
+            exports: exports::Exports::new(exports),
             api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),
             auth,
             schemas,

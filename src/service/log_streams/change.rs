@@ -119,14 +119,14 @@ impl LogStreams {
     ) -> Result<LogStream> {
         for _ in 0..TRIES {
             let found = self.find(caller, id).await?;
-            let changed = self.changed_stream(found, changes.clone())?;
-            if self.store.update_log_stream(&changed).await? {
+            let updated = self.changed_stream(found, changes.clone())?;
+            if self.store.update_log_stream(&updated).await? {
                 self.changed.notify_one();
-                let facts = facts(&changed.stream);
-                self.record(caller, &changed.stream, "log_stream.updated", facts).await;
+                let facts = facts(&updated.stream);
+                self.record(caller, &updated.stream, "log_stream.updated", facts).await;
                 return self.get(caller, id).await;
             }
-            if self.store.get_log_stream(caller, &changed.stream.id).await?.is_none() {
+            if self.store.get_log_stream(caller, &updated.stream.id).await?.is_none() {
                 return Err(not_found(Kind::LogStream, "log_stream_id", id));
             }
         }
@@ -159,8 +159,12 @@ impl LogStreams {
             violations.add("destination", Reason::Conflict, description);
             return Err(violations.into_found().into());
         }
-        // Secrets that cannot be read any more are as good as gone: all must be sent again.
-        let older = self.credentials.open(&found).unwrap_or_default();
+        // Secrets that cannot be read any more are as good as gone: all must be sent again. So must those
+        // of another place, or whoever may change a stream could have them sent to a place of his own.
+        let stays = draft.destination.addresses() == stream.destination.addresses()
+            && draft.ca_certificates_pem == stream.ca_certificates_pem;
+        let older = if stays { self.credentials.open(&found).ok() } else { None };
+        let older = older.unwrap_or_default();
         draft.secrets = draft.secrets.or(&older).of(&draft.destination);
         violations.extend(self.faults(&draft, Some(stream.payload)));
         violations.into_result(())?;

@@ -106,7 +106,7 @@ fn refused(field: &str, reason: Reason, description: String) -> Error {
 mod tests {
     use super::*;
 
-    fn read(kind: &str, config: Value) -> Result<Configured, Error> {
+    fn read(kind: &str, config: &Value) -> Result<Configured, Error> {
         Configured::read(kind, config.as_object().cloned().unwrap(), String::new())
     }
 
@@ -116,7 +116,7 @@ mod tests {
             "url": "https://a.example", "headers": {"Authorization": "Bearer x"},
             "format": "ndjson", "signing_secret": "whsec_1", "source": null
         });
-        let configured = read("GenericHttps", sent).unwrap();
+        let configured = read("GenericHttps", &sent).unwrap();
         let DestinationDraft { destination, secrets, .. } = configured.draft;
         assert_eq!(secrets.get("header:authorization"), "Bearer x");
         assert_eq!(secrets.get("signing_secret"), "whsec_1");
@@ -131,10 +131,10 @@ mod tests {
     fn what_a_destination_does_not_have_is_named() {
         let field =
             |result: Result<Configured, Error>| result.err().unwrap().violations()[0].field.clone();
-        assert_eq!(field(read("", json!({}))), "type");
-        assert_eq!(field(read("Datadog", json!({"hec_token": "t"}))), "config.hec_token");
-        assert_eq!(field(read("Datadog", json!({"nothing": 1}))), "config");
-        assert_eq!(field(read("Nowhere", json!({}))), "config");
-        assert_eq!(field(read("Datadog", json!({"api_key": 1}))), "config.api_key");
+        assert_eq!(field(read("", &json!({}))), "type");
+        assert_eq!(field(read("Datadog", &json!({"hec_token": "t"}))), "config.hec_token");
+        assert_eq!(field(read("Datadog", &json!({"nothing": 1}))), "config");
+        assert_eq!(field(read("Nowhere", &json!({}))), "config");
+        assert_eq!(field(read("Datadog", &json!({"api_key": 1}))), "config.api_key");
     }
 }

@@ -9,10 +9,10 @@ use crate::forward::FailureKind;
 
 /// The first and the longest wait after a failure that may pass.
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 /// The same where only another configuration helps, or the same credentials once they are valid again.
 const FIRST_INVALID: Duration = Duration::from_secs(15);
-const LONGEST_INVALID: Duration = Duration::from_secs(900);
+const LONGEST_INVALID: Duration = Duration::from_mins(15);
 /// No wait is shorter.
 const LEAST: Duration = Duration::from_millis(100);
 /// Doublings after which the longest wait is reached anyway.

@@ -31,11 +31,6 @@ impl Batch {
     pub(super) fn is_small(&self) -> bool {
         self.events.iter().map(|event| event.bytes.len()).sum::<usize>() <= SMALL
     }
-
-    /// Whether there is nothing in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.impossible.is_empty()
-    }
 }
 
 /// Reads the next batch from `next` on and puts it into the form of the destination.

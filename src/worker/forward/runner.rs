@@ -145,56 +145,55 @@ impl Runner {
     /// Sends what there is, and then what comes. Returns when it is to end.
     async fn forward(&mut self, follower: &mut Follower, sink: &dyn Sink) -> Result<(), Pause> {
         let mut prepared: Option<(Turn, Batch)> = None;
-        loop {
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            let (mut turn, batch) = match prepared.take() {
-                Some((turn, batch)) => (Some(turn), batch),
-                None => {
-                    let waited = self.wait_for_events(follower, sink.limits());
-                    if self.stop.clone().run_until_cancelled(waited).await.is_none() {
-                        return Ok(());
-                    }
-                    let turn = self.turns.take(self.failures > 0).await;
-                    (Some(turn), self.read(follower, sink, self.learned.next).await?)
+        while !self.stop.is_cancelled() {
+            let (turn, batch) = if let Some(ready) = prepared.take() {
+                ready
+            } else {
+                let waited = self.wait_for_events(follower, sink.limits());
+                if self.stop.clone().run_until_cancelled(waited).await.is_none() {
+                    return Ok(());
                 }
+                let turn = self.turns.take(self.failures > 0).await;
+                let now = self.forwarder.clock.now();
+                let next = self.learned.next;
+                (turn, batch::read(follower, sink, self.limits(sink), next, now).await?)
             };
-            if batch.is_empty() {
-                // Erased since the log was that long.
-                self.learned.next = batch.next;
-                continue;
-            }
-            let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
-            let limits = self.limits(sink);
-            let now = self.forwarder.clock.now();
-            let following = async {
-                if is_full {
-                    Some(batch::read(follower, sink, limits, next, now).await)
-                } else {
-                    None
-                }
-            };
-            let (sent, following) = {
-                let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
-                tokio::select! {
-                    done = &mut work => done,
-                    () = tokio::time::sleep(SLOW) => {
-                        if is_small {
-                            turn = None;
-                        }
-                        work.await
-                    }
-                }
-            };
-            self.tell_of_success().await;
-            sent?;
-            drop(turn);
+            let following = self.send_and_prepare(follower, sink, batch, turn).await?;
             // Who waits for a turn comes first; what was read is then read again.
             if let (Some(batch), Some(turn)) = (following, self.turns.try_take()) {
                 prepared = Some((turn, batch?));
             }
         }
+        Ok(())
+    }
+
+    /// Sends a batch, and reads the next one meanwhile if there is more.
+    async fn send_and_prepare(
+        &mut self,
+        follower: &Follower,
+        sink: &dyn Sink,
+        batch: Batch,
+        turn: Turn,
+    ) -> Result<Option<Result<Batch, StoreError>>, Failure> {
+        let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
+        let (limits, now) = (self.limits(sink), self.forwarder.clock.now());
+        let following = async {
+            if is_full { Some(batch::read(follower, sink, limits, next, now).await) } else { None }
+        };
+        let (sent, following) = {
+            let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
+            tokio::select! {
+                done = &mut work => done,
+                () = tokio::time::sleep(SLOW) => {
+                    let kept = (!is_small).then_some(turn);
+                    let done = work.await;
+                    drop(kept);
+                    done
+                }
+            }
+        };
+        self.tell_of_success().await;
+        sent.map(|()| following)
     }
 
     async fn send(&mut self, sink: &dyn Sink, batch: Batch) -> Result<(), Failure> {
@@ -222,11 +221,6 @@ impl Runner {
         let limits = sink.limits();
         let most = self.learned.too_large.map_or(limits.bytes, |bytes| bytes / 2);
         BatchLimits { bytes: limits.bytes.min(most), ..limits }
-    }
-
-    async fn read(&self, follower: &Follower, sink: &dyn Sink, next: u64) -> Result<Batch, Pause> {
-        let now = self.forwarder.clock.now();
-        Ok(batch::read(follower, sink, self.limits(sink), next, now).await?)
     }
 
     /// Sends the dead letters again that a caller asked for.

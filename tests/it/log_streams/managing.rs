@@ -177,6 +177,21 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
     let stream = get(&server, &id).await;
     assert_eq!((stream.name.as_str(), stream.payload()), ("SOC", LogStreamPayload::Ocsf));
     assert!(receiver.accepted()[0].get("class_uid").is_some(), "{:?}", receiver.accepted());
+    // With another place it must be sent again: it was not meant for that.
+    let elsewhere = LogStreamDestination {
+        kind: Some(Kind::Datadog(DatadogDestination {
+            endpoint: "https://elsewhere.example".into(),
+            ..Default::default()
+        })),
+        ca_certificates_pem: receiver.ca_pem().to_owned(),
+    };
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(elsewhere),
+        ..Default::default()
+    };
+    let refused = streams.update(update).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("destination.datadog.api_key", "REQUIRED"));
     // Another kind is another stream.
     let other = https_receiver().await;
     let update = LogStreamsUpdateRequest {

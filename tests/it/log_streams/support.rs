@@ -26,7 +26,7 @@ pub const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// Settings that let the service dial this machine.
 pub fn settings(settings: &mut Settings) {
-    settings.log_streams.allowed_networks = "127.0.0.0/8".to_owned();
+    settings.log_streams.allowed_networks = "127.0.0.0/8".into();
     settings.secrets.key = Some(KEY.into());
 }
 

@@ -189,74 +189,21 @@ fn refused(field: &str, reason: Reason, description: &str) -> Error {
 
 /// A destination for the wire, without secrets.
 pub fn destination(known: Destination, ca_certificates_pem: String) -> v1::LogStreamDestination {
-    let layout = |layout| match layout {
-        BucketLayout::FilePerEvent => v1::BucketLayout::FilePerEvent.into(),
-        BucketLayout::NdjsonGzip => v1::BucketLayout::NdjsonGzip.into(),
-    };
-    let headers = |names: Vec<String>| {
-        let named = |name| v1::HttpHeader { name, value: String::new() };
-        names.into_iter().map(named).collect()
-    };
     let kind = match known {
         Destination::Datadog(Datadog { region, source, endpoint }) => {
             Kind::Datadog(v1::DatadogDestination { region, source, endpoint, ..Default::default() })
         }
         Destination::Splunk(known) => Kind::Splunk(told_splunk(known)),
-        Destination::AzureSentinel(known) => Kind::AzureSentinel(v1::AzureSentinelDestination {
-            tenant_id: known.tenant_id,
-            client_id: known.client_id,
-            client_secret: String::new(),
-            data_collection_endpoint: known.data_collection_endpoint,
-            data_collection_rule_id: known.data_collection_rule_id,
-            stream_name: known.stream_name,
-            authority_url: known.authority_url,
-            token_scope: known.token_scope,
-        }),
-        Destination::S3(known) => Kind::S3(v1::S3Destination {
-            bucket: known.bucket,
-            region: known.region,
-            path: known.path,
-            account_id: known.account_id,
-            role_name: known.role_name,
-            external_id: known.external_id,
-            access_key_id: known.access_key_id,
-            secret_access_key: String::new(),
-            layout: layout(known.layout),
-            endpoint: known.endpoint,
-        }),
+        Destination::AzureSentinel(known) => Kind::AzureSentinel(told_azure_sentinel(known)),
+        Destination::S3(known) => Kind::S3(told_s3(known)),
         Destination::GoogleCloudStorage(known) => {
-            Kind::GoogleCloudStorage(v1::GoogleCloudStorageDestination {
-                bucket: known.bucket,
-                access_key_id: known.access_key_id,
-                secret_access_key: String::new(),
-                path: known.path,
-                layout: layout(known.layout),
-                endpoint: known.endpoint,
-            })
+            Kind::GoogleCloudStorage(told_google_cloud_storage(known))
         }
         Destination::Snowflake(known) => Kind::Snowflake(told_snowflake(known)),
-        Destination::GenericHttps(known) => Kind::GenericHttps(v1::GenericHttpsDestination {
-            url: known.url,
-            headers: headers(known.headers),
-            format: match known.format {
-                HttpsFormat::Json => v1::HttpsFormat::Json.into(),
-                HttpsFormat::Ndjson => v1::HttpsFormat::Ndjson.into(),
-            },
-            source: known.source,
-            signing_secret: String::new(),
-            gzip: known.gzip,
-        }),
-        Destination::Syslog(known) => Kind::Syslog(v1::SyslogDestination {
-            host: known.host,
-            port: known.port.into(),
-            format: match known.format {
-                SyslogFormat::Json => v1::SyslogFormat::Json.into(),
-                SyslogFormat::Cef => v1::SyslogFormat::Cef.into(),
-            },
-            app_name: known.app_name,
-        }),
-        Destination::Otlp(Otlp { endpoint, headers: names }) => {
-            Kind::Otlp(v1::OtlpDestination { endpoint, headers: headers(names) })
+        Destination::GenericHttps(known) => Kind::GenericHttps(told_generic_https(known)),
+        Destination::Syslog(known) => Kind::Syslog(told_syslog(known)),
+        Destination::Otlp(Otlp { endpoint, headers }) => {
+            Kind::Otlp(v1::OtlpDestination { endpoint, headers: told_headers(headers) })
         }
         Destination::Kafka(Kafka { bootstrap_servers, topic, tls, username }) => {
             let password = String::new();
@@ -265,6 +212,83 @@ pub fn destination(known: Destination, ca_certificates_pem: String) -> v1::LogSt
         }
     };
     v1::LogStreamDestination { kind: Some(kind), ca_certificates_pem }
+}
+
+const fn told_layout(layout: BucketLayout) -> i32 {
+    let told = match layout {
+        BucketLayout::FilePerEvent => v1::BucketLayout::FilePerEvent,
+        BucketLayout::NdjsonGzip => v1::BucketLayout::NdjsonGzip,
+    };
+    told as i32
+}
+
+fn told_headers(names: Vec<String>) -> Vec<v1::HttpHeader> {
+    names.into_iter().map(|name| v1::HttpHeader { name, value: String::new() }).collect()
+}
+
+fn told_azure_sentinel(known: AzureSentinel) -> v1::AzureSentinelDestination {
+    v1::AzureSentinelDestination {
+        tenant_id: known.tenant_id,
+        client_id: known.client_id,
+        client_secret: String::new(),
+        data_collection_endpoint: known.data_collection_endpoint,
+        data_collection_rule_id: known.data_collection_rule_id,
+        stream_name: known.stream_name,
+        authority_url: known.authority_url,
+        token_scope: known.token_scope,
+    }
+}
+
+fn told_s3(known: S3) -> v1::S3Destination {
+    v1::S3Destination {
+        bucket: known.bucket,
+        region: known.region,
+        path: known.path,
+        account_id: known.account_id,
+        role_name: known.role_name,
+        external_id: known.external_id,
+        access_key_id: known.access_key_id,
+        secret_access_key: String::new(),
+        layout: told_layout(known.layout),
+        endpoint: known.endpoint,
+    }
+}
+
+fn told_google_cloud_storage(known: GoogleCloudStorage) -> v1::GoogleCloudStorageDestination {
+    v1::GoogleCloudStorageDestination {
+        bucket: known.bucket,
+        access_key_id: known.access_key_id,
+        secret_access_key: String::new(),
+        path: known.path,
+        layout: told_layout(known.layout),
+        endpoint: known.endpoint,
+    }
+}
+
+fn told_generic_https(known: GenericHttps) -> v1::GenericHttpsDestination {
+    v1::GenericHttpsDestination {
+        url: known.url,
+        headers: told_headers(known.headers),
+        format: match known.format {
+            HttpsFormat::Json => v1::HttpsFormat::Json.into(),
+            HttpsFormat::Ndjson => v1::HttpsFormat::Ndjson.into(),
+        },
+        source: known.source,
+        signing_secret: String::new(),
+        gzip: known.gzip,
+    }
+}
+
+fn told_syslog(known: Syslog) -> v1::SyslogDestination {
+    v1::SyslogDestination {
+        host: known.host,
+        port: known.port.into(),
+        format: match known.format {
+            SyslogFormat::Json => v1::SyslogFormat::Json.into(),
+            SyslogFormat::Cef => v1::SyslogFormat::Cef.into(),
+        },
+        app_name: known.app_name,
+    }
 }
 
 fn told_splunk(known: Splunk) -> v1::SplunkDestination {

@@ -5,7 +5,10 @@ use super::{
     destinations,
 };
 use crate::{
-    domain::log_stream::{DeadLetter, LogStream, LogStreamState, PayloadForm},
+    domain::{
+        log_stream::{DeadLetter, LogStream, LogStreamState, PayloadForm},
+        violation::{Reason, Violation},
+    },
     proto::v1::{self, log_streams_create_request, log_streams_replay_request},
     service::{
         error::Error,
@@ -36,7 +39,6 @@ pub fn new(request: v1::LogStreamsCreateRequest) -> Result<NewLogStream, Error> 
 pub fn changes(request: v1::LogStreamsUpdateRequest) -> Result<(String, LogStreamChanges), Error> {
     let payload = v1::LogStreamPayload::try_from(request.payload).map_err(|_| {
         let description = "payload must be WORKOS or OCSF";
-        use crate::domain::violation::{Reason, Violation};
         Error::from(vec![Violation::new("payload", Reason::Unknown, description)])
     })?;
     let changes = LogStreamChanges {
