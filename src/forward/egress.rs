@@ -3,13 +3,15 @@
 //! may mean another address a moment later (DNS rebinding).
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
+use quick_cache::sync::Cache;
+use reqwest::Client;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
@@ -50,16 +52,28 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which addresses may be dialled, public ones and those in networks that the operator allows, and how
 /// long to wait for them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Egress {
     networks: Arc<[IpNet]>,
     request_timeout: Duration,
+    /// HTTP clients by the authorities that they trust beside the host's: a thousand streams need few.
+    clients: Arc<Cache<String, Client>>,
+}
+
+/// Clients that are kept for streams to come.
+const CLIENTS: usize = 64;
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").field("networks", &self.networks).finish_non_exhaustive()
+    }
 }
 
 impl Egress {
     /// Public addresses, and those in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self { networks: networks.into(), request_timeout: REQUEST_TIMEOUT }
+        let clients = Arc::new(Cache::new(CLIENTS));
+        Self { networks: networks.into(), request_timeout: REQUEST_TIMEOUT, clients }
     }
 
     /// Public addresses only.
@@ -71,7 +85,21 @@ impl Egress {
     #[must_use]
     pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout.min(REQUEST_TIMEOUT);
-        self
+        self.without_clients()
+    }
+
+    /// The same, with no client yet.
+    pub(super) fn without_clients(self) -> Self {
+        Self { clients: Arc::new(Cache::new(CLIENTS)), ..self }
+    }
+
+    /// The client that trusts these authorities beside the host's, made by `make` if there is none.
+    pub(super) fn client(
+        &self,
+        ca_certificates_pem: &str,
+        make: impl FnOnce() -> Result<Client, String>,
+    ) -> Result<Client, String> {
+        self.clients.get_or_insert_with(ca_certificates_pem, make)
     }
 
     /// How long a request may take.

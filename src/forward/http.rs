@@ -40,24 +40,28 @@ impl std::fmt::Debug for Hidden {
     }
 }
 
+fn client(egress: &Egress, ca_certificates_pem: &str) -> Result<Client, String> {
+    let mut config = tls::client_config(ca_certificates_pem)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Client::builder()
+        .tls_backend_preconfigured(config)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .dns_resolver(PermittedAddresses(egress.clone().without_clients()))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(egress.request_timeout())
+        .user_agent(concat!("audit-logs/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| reason(&error))
+}
+
 impl HttpSender {
-    /// Makes the client. An error is what is wrong with the certificates.
+    /// Finds or makes the client. An error is what is wrong with the certificates.
     pub fn new(egress: &Egress, ca_certificates_pem: &str) -> Result<Self, String> {
-        let mut config = tls::client_config(ca_certificates_pem)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(config)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .dns_resolver(PermittedAddresses(egress.clone()))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(egress.request_timeout())
-            .user_agent(concat!("audit-logs/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| reason(&error))?;
+        let client = egress.client(ca_certificates_pem, || client(egress, ca_certificates_pem))?;
         Ok(Self { client, egress: egress.clone(), hidden: Hidden::default() })
     }
 

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use reqwest::{Certificate, Client as HttpClient};
-use tokio::task::JoinSet;
 
 use super::{
     super::{
@@ -26,8 +25,6 @@ use crate::{
     },
 };
 
-/// Connections with which the receiver is tried.
-const CONNECTIONS: [usize; 3] = [1, 2, 4];
 /// What a stream must reach of the receiver's own ceiling, and in any case.
 const OF_CEILING: f64 = 0.7;
 const LEAST_RATE: f64 = 20_000.0;
@@ -50,9 +47,9 @@ pub async fn run(ground: &Ground) -> Result<Section> {
     let mut section = Section {
         title: "Log streams".to_owned(),
         note: "One stream to an HTTPS receiver in the process of the benchmark, which reads every body \
-               as JSON. Ceiling: the same body posted to the same receiver again and again, with as \
-               many connections as it did best with; client, server, database and receiver share the \
-               machine. Single events: from their receipt by the service until the receiver has them."
+               as JSON. Ceiling: the same body posted to the same receiver again and again, one request \
+               after the other, as the order of a log demands of a stream too; client, server, \
+               database and receiver share the machine. Single events: from their receipt by the service until the receiver has them."
             .to_owned(),
         header: vec!["situation", "events/s", "p50", "p99", "ceiling", ": ceiling"],
         ..Default::default()
@@ -72,14 +69,7 @@ async fn catching_up(arena: &Arena<'_>, receiver: &Receiver, section: &mut Secti
         let what = format!("{}: a stream that catches up, round {round}", arena.ground.backend);
         arena.ground.progress.say(&what);
         ours.0.push(forward_all(arena, receiver).await?);
-        let mut best: Option<Measurement> = None;
-        for connections in CONNECTIONS {
-            let tried = ceiling(arena, receiver, connections).await?;
-            if best.as_ref().is_none_or(|best| tried.per_second > best.per_second) {
-                best = Some(tried);
-            }
-        }
-        ceilings.0.extend(best);
+        ceilings.0.push(ceiling(arena, receiver).await?);
     }
     section.rows.push(vec![
         "a stream that catches up".to_owned(),
@@ -113,31 +103,16 @@ async fn forward_all(arena: &Arena<'_>, receiver: &Receiver) -> Result<Measureme
 }
 
 /// How fast the receiver takes the largest batch that it got.
-async fn ceiling(
-    arena: &Arena<'_>,
-    receiver: &Receiver,
-    connections: usize,
-) -> Result<Measurement> {
+async fn ceiling(arena: &Arena<'_>, receiver: &Receiver) -> Result<Measurement> {
     let body = receiver.largest_body();
     let certificate = Certificate::from_pem(receiver.certificate.as_bytes())?;
     let before = receiver.events();
     let (began, measured) = (Instant::now(), arena.ground.plan.timing.measured);
-    let mut posting = JoinSet::new();
-    for _ in 0..connections {
-        let client =
-            HttpClient::builder().tls_certs_merge([certificate.clone()]).no_proxy().build()?;
-        let (body, url) = (body.clone(), receiver.url.clone());
-        posting.spawn(async move {
-            while began.elapsed() < measured {
-                let request = client.post(&url).header("content-type", "application/json");
-                let answer = request.body(body.clone()).send().await?;
-                ensure!(answer.status().is_success(), "the receiver said {}", answer.status());
-            }
-            Ok(())
-        });
-    }
-    while let Some(posted) = posting.join_next().await {
-        posted??;
+    let client = HttpClient::builder().tls_certs_merge([certificate]).no_proxy().build()?;
+    while began.elapsed() < measured {
+        let request = client.post(&receiver.url).header("content-type", "application/json");
+        let answer = request.body(body.clone()).send().await?;
+        ensure!(answer.status().is_success(), "the receiver said {}", answer.status());
     }
     Ok(measurement(receiver.events() - before, began.elapsed()))
 }
