@@ -63,11 +63,19 @@ advisories:
 test:
     cargo test --workspace --locked
 
-# Runs the README's own test command, with the PostgreSQL half required.
+# Runs the README's own test command, with the PostgreSQL half required, and with the servers that take
+# log streams where this machine can have them.
 test-all:
-    just moto receivers
-    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required AUDIT_LOGS_TEST_S3=required \
-        AUDIT_LOGS_TEST_RECEIVERS=required just readme-block test
+    #!/usr/bin/env bash
+    set -euo pipefail
+    just moto
+    export AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_DISK=required AUDIT_LOGS_TEST_S3=required
+    if just receivers; then
+        export AUDIT_LOGS_TEST_RECEIVERS=required
+    else
+        echo "rsyslog or the OpenTelemetry Collector cannot be installed: their tests are LEFT OUT"
+    fi
+    just readme-block test
 
 # Lints and tests what only a build with the feature `kafka` has, against a broker.
 kafka: receiver-kafka
