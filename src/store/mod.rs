@@ -13,6 +13,7 @@ mod events;
 mod export_leases;
 mod export_rows;
 mod exports;
+mod forwarding;
 mod idempotency;
 mod leases;
 mod leaves;

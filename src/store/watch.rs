@@ -191,21 +191,30 @@ async fn first(
     Ok(Some((sequence, Timestamp::from_micros(created_at))))
 }
 
+/// Sequence, payload and leaf hash of the events of a range, in order, at most as many as the bounds
+/// allow, and one more, which tells whether the range was read to its end.
+pub(super) fn part(
+    query: Select<event::Entity>,
+    range: &Range<u64>,
+    bounds: PartBounds,
+) -> Select<event::Entity> {
+    use event::Column::{LeafHash, Payload, Sequence};
+    query
+        .filter(Sequence.gte(to_column(range.start)))
+        .filter(Sequence.lt(to_column(range.end)))
+        .select_only()
+        .columns([Sequence, Payload, LeafHash])
+        .order_by_asc(Sequence)
+        .limit(bounds.events as u64 + 1)
+}
+
 async fn read_part(
     connection: &DatabaseConnection,
     query: Select<event::Entity>,
     range: Range<u64>,
     bounds: PartBounds,
 ) -> Result<WatchPart> {
-    use event::Column::{LeafHash, Payload, Sequence};
-    let mut rows = query
-        .filter(Sequence.gte(to_column(range.start)))
-        .filter(Sequence.lt(to_column(range.end)))
-        .select_only()
-        .columns([Sequence, Payload, LeafHash])
-        .order_by_asc(Sequence)
-        // One more than wanted tells whether the range was read to its end.
-        .limit(bounds.events as u64 + 1)
+    let mut rows = part(query, &range, bounds)
         .into_tuple::<(i64, Vec<u8>, Vec<u8>)>()
         .stream(connection)
         .await?;

@@ -54,7 +54,7 @@ impl Follower {
             return Ok((events, next));
         }
         let store = &self.hub.inner().store;
-        let part = store.watch_newest(&self.tenant.organization, next..size, bounds).await?;
+        let part = store.read_log(&self.tenant.organization, next..size, bounds).await?;
         Ok((part.rows.into_iter().map(|row| Arc::new(row.into())).collect(), part.next))
     }
 }

@@ -1,7 +1,7 @@
 //! Reading the rows of an export, in pieces of bounded size, as fast as the engine hands them out.
 
 mod postgres;
-mod sqlite;
+pub(super) mod sqlite;
 #[cfg(test)]
 mod tests;
 

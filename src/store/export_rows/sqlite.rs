@@ -25,9 +25,7 @@ pub(super) async fn read(
 ) -> Result<()> {
     let (export, taker) = (export.clone(), taker.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
+        let connection = open(path)?;
         let mut after = None;
         loop {
             // The statement ends before the piece is handed on: while it is open, the write-ahead log
@@ -41,6 +39,14 @@ pub(super) async fn read(
         }
     });
     work.await.map_err(|_| StoreError::no_answer())?
+}
+
+/// A connection that reads, for a thread of its own.
+pub(in crate::store) fn open(path: PathBuf) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 /// Some rows, and the place of the last one, erased or not.
@@ -71,7 +77,7 @@ fn piece(
     Ok((rows, last))
 }
 
-pub(super) fn bound(statement: &Statement) -> Result<Vec<SqlValue>> {
+pub(in crate::store) fn bound(statement: &Statement) -> Result<Vec<SqlValue>> {
     let bound = arguments(statement)?.into_iter().map(|argument| match argument {
         Argument::Small(number) => SqlValue::Integer(number.into()),
         Argument::Integer(number) => SqlValue::Integer(number),
