@@ -66,7 +66,7 @@ impl PayloadForm {
 }
 
 /// Names a log stream in the whole deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogStreamKey {
     /// Whose log it forwards.
     pub organization_id: OrganizationId,

@@ -178,6 +178,15 @@ impl Services {
     }
 }
 
+/// Does all of a piece of work once it was begun, also if its caller goes away: so that what was done is
+/// recorded too.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Error::Internal("a piece of work failed".to_owned())))
+}
+
 /// Fails unless the caller has the scope.
 fn require(caller: &Caller, scope: Scope) -> Result<()> {
     if caller.has(scope) { Ok(()) } else { Err(Error::ScopeMissing(scope)) }

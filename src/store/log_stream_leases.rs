@@ -30,6 +30,15 @@ pub struct HeldStream {
     pub is_running: bool,
 }
 
+/// What a worker gets that asks for streams.
+#[derive(Debug, Default)]
+pub struct LeasedStreams {
+    /// Those that it holds now.
+    pub streams: Vec<StoredLogStream>,
+    /// Those that this program cannot read.
+    pub unreadable: Vec<LogStreamKey>,
+}
+
 /// Events that a destination took, or will never take.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -43,6 +52,8 @@ pub struct Delivery {
     pub events: u64,
     /// Their bytes before compression.
     pub bytes: u64,
+    /// Whether the destination works: it took something, or told of single events why not.
+    pub is_well: bool,
     /// Those that can never be.
     pub dead_letters: Vec<DeadLetter>,
     /// When.
@@ -54,6 +65,8 @@ pub struct Delivery {
 pub struct FailedDelivery {
     /// Of which stream.
     pub key: LogStreamKey,
+    /// Which revision of it.
+    pub revision: u64,
     /// What it becomes: ERROR or INVALID.
     pub state: LogStreamState,
     /// Why.
@@ -68,14 +81,15 @@ pub struct FailedDelivery {
 
 impl Store {
     /// Leases up to `limit` log streams that are to deliver and that nobody holds. Two workers never
-    /// get the same.
+    /// get the same. Those that this program cannot read, of a newer version perhaps, are named apart
+    /// and left alone.
     pub async fn lease_log_streams(
         &self,
         owner: &str,
         now: Timestamp,
         until: Timestamp,
         limit: u64,
-    ) -> Result<Vec<StoredLogStream>> {
+    ) -> Result<LeasedStreams> {
         // Most polls find nothing: they must not take SQLite's write lock.
         let free: Vec<_> = log_stream::Entity::find()
             .filter(log_stream::Column::State.ne(LogStreamState::Inactive.as_str()))
@@ -85,9 +99,13 @@ impl Store {
             .limit(limit)
             .all(self.reader())
             .await?;
-        let mut leased = Vec::with_capacity(free.len());
+        let mut leased = LeasedStreams::default();
         for row in free {
             let key = key(&row);
+            if stored(row).is_err() {
+                leased.unreadable.push(key);
+                continue;
+            }
             let update = of(&key)
                 .col_expr(log_stream::Column::LeaseOwner, Expr::val(Some(owner)))
                 .col_expr(log_stream::Column::LeaseUntil, Expr::val(until.micros()))
@@ -96,7 +114,7 @@ impl Store {
             if update.exec(self.writer()).await?.rows_affected == 1 {
                 // Read once it is ours: what another worker noted last is in it.
                 let row = log_stream::named(&key).one(self.writer()).await?;
-                leased.extend(row.map(stored).transpose()?);
+                leased.streams.extend(row.map(stored).transpose()?);
             }
         }
         Ok(leased)
@@ -134,12 +152,25 @@ impl Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<()> {
+        let transaction = self.begin().await?;
+        // In the order in which cursors are moved too, so that the two do not wait for each other.
+        log_stream::Entity::find()
+            .filter(log_stream::Column::LeaseOwner.eq(owner))
+            .select_only()
+            .column(log_stream::Column::Id)
+            .order_by_asc(log_stream::Column::OrganizationId)
+            .order_by_asc(log_stream::Column::Id)
+            .lock_exclusive()
+            .into_tuple::<String>()
+            .all(&transaction)
+            .await?;
         log_stream::Entity::update_many()
             .col_expr(log_stream::Column::LeaseUntil, Expr::val(until.micros()))
             .filter(log_stream::Column::LeaseOwner.eq(owner))
             .filter(log_stream::Column::LeaseUntil.gte(now.micros()))
-            .exec(self.writer())
+            .exec(&transaction)
             .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -172,7 +203,8 @@ impl Store {
         Ok(sealed.collect())
     }
 
-    /// Moves the cursors of streams that a worker holds, all in one transaction. Returns for each whether
+    /// Moves the cursors of streams that a worker holds, all in one transaction; to be given in the order
+    /// of their keys. Returns for each whether
     /// it moved: not if another worker holds it, or a caller moved it meanwhile.
     pub async fn note_deliveries(&self, owner: &str, deliveries: &[Delivery]) -> Result<Vec<bool>> {
         let transaction = self.begin().await?;
@@ -185,7 +217,7 @@ impl Store {
     }
 
     /// Notes that a try failed. A stream that was paused meanwhile stays paused. Returns false if another
-    /// worker holds it.
+    /// worker holds it, or a caller changed it meanwhile: then the failure is that of something older.
     pub async fn note_failed_delivery(&self, owner: &str, failed: &FailedDelivery) -> Result<bool> {
         let update = of(&failed.key)
             .col_expr(log_stream::Column::State, unless_inactive(failed.state))
@@ -196,7 +228,8 @@ impl Store {
                 Expr::val(i64::from(failed.consecutive_failures)),
             )
             .col_expr(log_stream::Column::NextAttemptAt, Expr::val(failed.next_attempt_at.micros()))
-            .filter(log_stream::Column::LeaseOwner.eq(owner));
+            .filter(log_stream::Column::LeaseOwner.eq(owner))
+            .filter(log_stream::Column::Revision.eq(to_column(failed.revision)));
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
 }
@@ -211,13 +244,16 @@ async fn note_delivery(
         .col_expr(Column::NextSequence, Expr::val(to_column(delivery.next_sequence)))
         .filter(Column::LeaseOwner.eq(owner))
         .filter(Column::Generation.eq(to_column(delivery.generation)));
+    if delivery.is_well {
+        update = update
+            .col_expr(Column::State, unless_inactive(LogStreamState::Active))
+            .col_expr(Column::ConsecutiveFailures, Expr::val(0_i64))
+            .col_expr(Column::NextAttemptAt, Expr::val(None::<i64>));
+    }
     if delivery.events > 0 {
         let plus = |column: Column, more| Expr::col(column).add(to_column(more));
         update = update
-            .col_expr(Column::State, unless_inactive(LogStreamState::Active))
             .col_expr(Column::LastSuccessAt, Expr::val(delivery.at.micros()))
-            .col_expr(Column::ConsecutiveFailures, Expr::val(0_i64))
-            .col_expr(Column::NextAttemptAt, Expr::val(None::<i64>))
             .col_expr(Column::DeliveredEvents, plus(Column::DeliveredEvents, delivery.events))
             .col_expr(Column::DeliveredBytes, plus(Column::DeliveredBytes, delivery.bytes));
     }

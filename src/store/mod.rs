@@ -51,7 +51,7 @@ pub use self::{
     leases::Lease,
     leaves::{Leaf, LeafData, LeafKey},
     legal_holds::Deletion,
-    log_stream_leases::{Delivery, FailedDelivery, HeldStream},
+    log_stream_leases::{Delivery, FailedDelivery, HeldStream, LeasedStreams},
     log_streams::StoredLogStream,
     notify::{Listener, MESSAGE_BYTES},
     organizations::{Changed, Owner, Registration},

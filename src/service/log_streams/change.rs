@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{Error, Kind, LogStreams, Result, check_id, not_found, require};
+use super::{Error, Kind, LogStreams, Result, check_id, not_found, require, to_its_end};
 use crate::{
     domain::{
         api_key::Scope,
@@ -101,13 +101,17 @@ impl LogStreams {
             updated_at: now,
         };
         let stored = self.sealed(stream, &draft.secrets)?;
-        if !self.store.insert_log_stream(&stored, limits::LOG_STREAMS).await? {
-            return Err(Error::TooManyLogStreams(limits::LOG_STREAMS));
-        }
-        self.changed.notify_one();
-        let facts = facts(&stored.stream);
-        self.record(caller, &stored.stream, "log_stream.created", facts).await;
-        Ok(stored.stream)
+        let (this, by) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            if !this.store.insert_log_stream(&stored, limits::LOG_STREAMS).await? {
+                return Err(Error::TooManyLogStreams(limits::LOG_STREAMS));
+            }
+            this.changed.notify_one();
+            let facts = facts(&stored, None);
+            this.record(&by, &stored.stream, "log_stream.created", facts).await;
+            Ok(stored.stream)
+        })
+        .await
     }
 
     /// Changes a log stream. Secrets that are not sent stay what they were.
@@ -119,14 +123,23 @@ impl LogStreams {
     ) -> Result<LogStream> {
         for _ in 0..TRIES {
             let found = self.find(caller, id).await?;
+            let before = found.secrets.clone();
             let updated = self.changed_stream(found, changes.clone())?;
-            if self.store.update_log_stream(&updated).await? {
-                self.changed.notify_one();
-                let facts = facts(&updated.stream);
-                self.record(caller, &updated.stream, "log_stream.updated", facts).await;
+            let (this, by) = (self.clone(), caller.clone());
+            let key = updated.stream.id.clone();
+            let is_done = to_its_end(async move {
+                let is_done = this.store.update_log_stream(&updated).await?;
+                if is_done {
+                    this.changed.notify_one();
+                    let facts = facts(&updated, Some(&before));
+                    this.record(&by, &updated.stream, "log_stream.updated", facts).await;
+                }
+                Ok(is_done)
+            });
+            if is_done.await? {
                 return self.get(caller, id).await;
             }
-            if self.store.get_log_stream(caller, &updated.stream.id).await?.is_none() {
+            if self.store.get_log_stream(caller, &key).await?.is_none() {
                 return Err(not_found(Kind::LogStream, "log_stream_id", id));
             }
         }
@@ -229,11 +242,28 @@ fn give_external_id(destination: &mut Destination, external_id: impl FnOnce() ->
     }
 }
 
-/// What the system log tells of a stream's configuration.
-fn facts(stream: &LogStream) -> Vec<(&'static str, serde_json::Value)> {
-    vec![
+/// Where a stream sends, without the paths of URLs, which may be secret.
+fn hosts(stream: &LogStream) -> Vec<String> {
+    let addresses = stream.destination.addresses().into_iter().filter(|text| !text.is_empty());
+    let host = |text: &str| {
+        let url = url::Url::parse(text).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned())
+    };
+    addresses.map(host).collect()
+}
+
+/// What the system log tells of a stream's configuration, with the secrets that it had before a change.
+fn facts(
+    stored: &StoredLogStream,
+    before: Option<&Option<Vec<u8>>>,
+) -> Vec<(&'static str, serde_json::Value)> {
+    let stream = &stored.stream;
+    let mut facts = vec![
         ("type", stream.destination.kind().into()),
         ("payload", stream.payload.as_str().into()),
         ("name", stream.name.clone().into()),
-    ]
+        ("hosts", hosts(stream).join(" ").into()),
+    ];
+    facts.extend(before.map(|before| ("secrets_changed", (*before != stored.secrets).into())));
+    facts
 }

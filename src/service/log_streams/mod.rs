@@ -24,7 +24,7 @@ use super::{
     organizations::{Organizations, check_id},
     require,
     system_log::{SystemActor, SystemEvent, SystemLog},
-    unknown_cursor,
+    to_its_end, unknown_cursor,
     watch::{Start, WatchStart},
 };
 use crate::{
@@ -152,12 +152,16 @@ impl LogStreams {
     /// Deletes a log stream and its dead letters.
     pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
         let stream = self.find(caller, id).await?.stream;
-        if !self.store.delete_log_stream(&stream.key()).await? {
-            return Err(not_found(Kind::LogStream, "log_stream_id", id));
-        }
-        self.changed.notify_one();
-        self.record(caller, &stream, "log_stream.deleted", Vec::new()).await;
-        Ok(())
+        let (this, caller) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            if !this.store.delete_log_stream(&stream.key()).await? {
+                return Err(unknown(&stream));
+            }
+            this.changed.notify_one();
+            this.record(&caller, &stream, "log_stream.deleted", Vec::new()).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Pauses a log stream.
@@ -172,14 +176,19 @@ impl LogStreams {
 
     async fn set_running(&self, caller: &Caller, id: &str, running: bool) -> Result<LogStream> {
         let stream = self.find(caller, id).await?.stream;
-        let key = stream.key();
-        let before = self.store.set_log_stream_running(&key, running, self.clock.now()).await?;
-        let before = before.ok_or_else(|| not_found(Kind::LogStream, "log_stream_id", id))?;
-        self.changed.notify_one();
-        if (before != LogStreamState::Inactive) != running {
-            let action = if running { "log_stream.resumed" } else { "log_stream.paused" };
-            self.record(caller, &stream, action, Vec::new()).await;
-        }
+        let (this, by) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            let (key, now) = (stream.key(), this.clock.now());
+            let before = this.store.set_log_stream_running(&key, running, now).await?;
+            let before = before.ok_or_else(|| unknown(&stream))?;
+            this.changed.notify_one();
+            if (before != LogStreamState::Inactive) != running {
+                let action = if running { "log_stream.resumed" } else { "log_stream.paused" };
+                this.record(&by, &stream, action, Vec::new()).await;
+            }
+            Ok(())
+        })
+        .await?;
         self.get(caller, id).await
     }
 
@@ -196,15 +205,20 @@ impl LogStreams {
             vec![Violation::new("from_sequence", Reason::Required, why)]
         })?;
         let next = self.starting(&tenant(&stream), from).await?;
-        if !self.store.replay_log_stream(&stream.key(), next).await? {
-            return Err(not_found(Kind::LogStream, "log_stream_id", id));
-        }
-        self.changed.notify_one();
-        let facts = vec![
-            ("from_sequence", next.into()),
-            ("instead_of_sequence", stream.progress.next_sequence.into()),
-        ];
-        self.record(caller, &stream, "log_stream.replayed", facts).await;
+        let (this, by) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            if !this.store.replay_log_stream(&stream.key(), next).await? {
+                return Err(unknown(&stream));
+            }
+            this.changed.notify_one();
+            let facts = vec![
+                ("from_sequence", next.into()),
+                ("instead_of_sequence", stream.progress.next_sequence.into()),
+            ];
+            this.record(&by, &stream, "log_stream.replayed", facts).await;
+            Ok(())
+        })
+        .await?;
         self.get(caller, id).await
     }
 
@@ -238,6 +252,10 @@ impl LogStreams {
         let actor = SystemActor::Key(caller.key_id.to_string());
         self.system_log.record(event_of(stream, action, actor, metadata)).await;
     }
+}
+
+fn unknown(stream: &LogStream) -> Error {
+    not_found(Kind::LogStream, "log_stream_id", stream.id.as_str())
 }
 
 /// Something that happened to a stream.

@@ -16,8 +16,8 @@ use crate::{
     forward::{Answer, EncodedEvent, Failure, FailureKind, OutgoingEvent, Sink},
 };
 
-/// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long an answer is waited for: less than REST and many clients wait for theirs.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// What a destination answered to a synthetic event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl LogStreams {
             Ok(sink) => {
                 match tokio::time::timeout(PATIENCE, self.try_out(&*sink, stream, now)).await {
                     Ok(result) => result?,
-                    Err(_) => Err(Failure::temporary("no answer within 45 seconds")),
+                    Err(_) => Err(Failure::temporary("no answer within 25 seconds")),
                 }
             }
         };

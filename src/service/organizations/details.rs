@@ -46,6 +46,9 @@ impl Organizations {
         } else {
             OrganizationId::from_stored(id)
         };
+        if id.is_system() {
+            return Err(Error::OrganizationReserved);
+        }
         let domains = details.new_domains(now, &mut rand::rng());
         let new = Organization {
             external_id: details.external_id,

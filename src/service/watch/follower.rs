@@ -1,6 +1,6 @@
 //! Following a log on behalf of the service itself.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -42,14 +42,19 @@ impl Follower {
         let _ = self.states.wait_for(|state| state.size > sequence).await;
     }
 
-    /// The events from a sequence on, as many as there are and the bounds allow, and where to go on.
-    /// Erased ones are left out.
-    pub async fn read(&self, next: u64, bounds: PartBounds) -> Result<(Vec<Arc<Recent>>, u64)> {
-        let size = self.size();
+    /// The events of a range of sequences, as far as there are any and the bounds allow, and where to go
+    /// on. Erased ones are left out.
+    pub async fn read(
+        &self,
+        range: Range<u64>,
+        bounds: PartBounds,
+    ) -> Result<(Vec<Arc<Recent>>, u64)> {
+        let (next, size) = (range.start, range.end.min(self.size()));
         if next >= size {
             return Ok((Vec::new(), next));
         }
-        if let Some(events) = self.seat.log.recent().from(next, bounds) {
+        if let Some(mut events) = self.seat.log.recent().from(next, bounds) {
+            events.retain(|event| event.sequence < size);
             let next = events.last().map_or(next, |last| last.sequence + 1);
             return Ok((events, next));
         }

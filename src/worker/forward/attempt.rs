@@ -19,6 +19,9 @@ use crate::{
 /// stream stops instead of giving up all of its log.
 const MOST_REFUSED_IN_A_ROW: u32 = 20;
 
+/// A destination that found a batch too large is sent this part of what it takes more the next time.
+const GROWTH: usize = 8;
+
 /// What a batch is sent with.
 pub(super) struct Attempt<'a> {
     pub(super) sink: &'a dyn Sink,
@@ -38,12 +41,14 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Learned {
     /// Events that it refused one after the other.
     pub(super) refused_in_a_row: u32,
-    /// Bytes that were too many for it.
-    pub(super) too_large: Option<usize>,
+    /// Most bytes that it is sent at once, after more were too many for it; grows again with what it
+    /// takes.
+    pub(super) most_bytes: Option<usize>,
     /// The next event to be sent.
     pub(super) next: u64,
-    /// Whether it took anything since this was last set to false.
-    pub(super) took_some: bool,
+    /// Whether it works: it took something, or told of single events why not, since this was last set to
+    /// false.
+    pub(super) is_well: bool,
 }
 
 /// What is still to be done of a batch.
@@ -68,8 +73,7 @@ impl Attempt<'_> {
                     let part = &events[range.clone()];
                     match self.sink.send(part, self.clock.now()).await {
                         Ok(_) => {
-                            self.learned.refused_in_a_row = 0;
-                            self.learned.took_some = true;
+                            self.learned.took(part);
                             self.note(after(range.end), part, &mut letters).await;
                         }
                         Err(failure) => self.divide(range, part, failure, &mut steps)?,
@@ -97,11 +101,11 @@ impl Attempt<'_> {
         match &failure.kind {
             FailureKind::Temporary { .. } | FailureKind::Invalid => return Err(failure),
             FailureKind::TooLarge if single => {
+                self.refused(&failure)?;
                 steps.push_front(Step::GiveUp(range.start, failure.message));
             }
             FailureKind::TooLarge => {
-                let bytes = part.iter().map(|event| event.bytes.len()).sum();
-                self.learned.too_large = Some(bytes);
+                self.learned.most_bytes = Some(size(part) / 2);
                 halve(&range, steps);
             }
             FailureKind::Refused(places) => {
@@ -117,6 +121,7 @@ impl Attempt<'_> {
                 steps.push_front(Step::Send(range.start..place));
             }
             FailureKind::PartlyTaken => {
+                self.refused(&failure)?;
                 for place in range.rev() {
                     steps.push_front(Step::GiveUp(place, failure.message.clone()));
                 }
@@ -125,7 +130,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Counts an event that the destination refused for what it is.
+    /// Counts an event, or a part, that the destination refused for what it is.
     fn refused(&mut self, failure: &Failure) -> Result<(), Failure> {
         if self.learned.refused_in_a_row >= MOST_REFUSED_IN_A_ROW {
             return Err(Failure {
@@ -139,6 +144,7 @@ impl Attempt<'_> {
             });
         }
         self.learned.refused_in_a_row += 1;
+        self.learned.is_well = true;
         Ok(())
     }
 
@@ -156,13 +162,10 @@ impl Attempt<'_> {
     async fn note(&mut self, next: u64, taken: &[EncodedEvent], letters: &mut Vec<DeadLetter>) {
         let passed = |letter: &mut DeadLetter| letter.sequence < next;
         let dead_letters: Vec<_> = letters.extract_if(.., passed).collect();
-        for letter in &dead_letters {
-            tracing::warn!(
-                stream = %self.key.id,
-                sequence = letter.sequence,
-                reason = letter.reason,
-                "a log stream goes on without an event"
-            );
+        if let Some(first) = dead_letters.first() {
+            // Not why: destinations repeat what they were sent, and events do not belong into this log.
+            let (sequence, count) = (first.sequence, dead_letters.len());
+            tracing::warn!(stream = %self.key.id, sequence, count, "events became dead letters");
         }
         if next == self.learned.next && taken.is_empty() && dead_letters.is_empty() {
             return;
@@ -173,12 +176,29 @@ impl Attempt<'_> {
             generation: self.generation,
             next_sequence: next,
             events: taken.len() as u64,
-            bytes: taken.iter().map(|event| event.bytes.len() as u64).sum(),
+            bytes: size(taken) as u64,
+            is_well: self.learned.is_well,
             dead_letters,
             at: self.clock.now(),
         };
         self.writer.note(delivery, self.lost).await;
     }
+}
+
+impl Learned {
+    /// Learns that a part was taken.
+    fn took(&mut self, part: &[EncodedEvent]) {
+        self.refused_in_a_row = 0;
+        self.is_well = true;
+        if let Some(most) = &mut self.most_bytes {
+            // What is too large now and then must not make it slow for ever.
+            *most += size(part) / GROWTH;
+        }
+    }
+}
+
+fn size(events: &[EncodedEvent]) -> usize {
+    events.iter().map(|event| event.bytes.len()).sum()
 }
 
 fn halve(range: &Range<usize>, steps: &mut VecDeque<Step>) {

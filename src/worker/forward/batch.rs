@@ -1,5 +1,7 @@
 //! Batches: as many events as a destination takes at once, in its form.
 
+use std::ops::Range;
+
 use crate::{
     domain::{canonical_read::CanonicalEvent, log_stream::DeadLetter, timestamp::Timestamp},
     forward::{BatchLimits, EncodedEvent, OutgoingEvent, Sink},
@@ -27,25 +29,31 @@ pub(super) struct Batch {
 const SMALL: usize = 64 * 1_024;
 
 impl Batch {
+    /// Those that are impossible take room too: a log of nothing else must not end up in memory.
+    fn is_out_of_places(&self, limits: BatchLimits) -> bool {
+        self.events.len() + self.impossible.len() >= limits.events
+    }
+
     /// Whether it takes little memory.
     pub(super) fn is_small(&self) -> bool {
         self.events.iter().map(|event| event.bytes.len()).sum::<usize>() <= SMALL
     }
 }
 
-/// Reads the next batch from `next` on and puts it into the form of the destination.
+/// Reads the next batch, from the start of the range on, and puts it into the form of the destination.
 pub(super) async fn read(
     follower: &Follower,
     sink: &dyn Sink,
     limits: BatchLimits,
-    next: u64,
+    range: Range<u64>,
     now: Timestamp,
 ) -> Result<Batch> {
     let bounds = PartBounds { events: limits.events, bytes: limits.bytes.min(READ_BYTES) };
-    let (mut batch, mut bytes) = (Batch { next, ..Default::default() }, 0);
+    let (mut batch, mut bytes) = (Batch { next: range.start, ..Default::default() }, 0);
+    let end = range.end.min(follower.size());
     // More than one round only where the form is smaller than what is read, or events were erased.
-    while !batch.is_full && batch.next < follower.size() {
-        let (events, after) = follower.read(batch.next, bounds).await?;
+    while !batch.is_full && batch.next < end {
+        let (events, after) = follower.read(batch.next..end, bounds).await?;
         for event in &events {
             if !add(&mut batch, &mut bytes, event, sink, limits, now) {
                 batch.is_full = true;
@@ -54,7 +62,7 @@ pub(super) async fn read(
             batch.next = event.sequence + 1;
         }
         batch.next = after;
-        batch.is_full = batch.events.len() >= limits.events;
+        batch.is_full = batch.is_out_of_places(limits);
     }
     Ok(batch)
 }
@@ -72,12 +80,13 @@ fn add(
         Ok(event) => {
             let more = event.bytes.len() + limits.overhead;
             let is_first = batch.events.is_empty();
-            if batch.events.len() >= limits.events || (*bytes + more > limits.bytes && !is_first) {
+            if batch.is_out_of_places(limits) || (*bytes + more > limits.bytes && !is_first) {
                 return false;
             }
             *bytes += more;
             batch.events.push(event);
         }
+        Err(_) if batch.is_out_of_places(limits) => return false,
         Err((event_id, reason)) => batch.impossible.push(DeadLetter {
             sequence: recent.sequence,
             event_id,

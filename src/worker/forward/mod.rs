@@ -8,19 +8,26 @@ mod progress;
 mod runner;
 mod turns;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{progress::ProgressWriter, runner::Runner, turns::Turns};
 use crate::{
-    domain::{clock::Clock, log_stream::LogStreamKey},
+    domain::{
+        clock::Clock,
+        log_stream::{LogStreamKey, LogStreamState},
+    },
     service::{log_streams::LogStreams, watch::Hub},
-    store::{Store, StoreError, StoredLogStream},
+    store::{FailedDelivery, Store, StoreError, StoredLogStream},
 };
 
 /// How often leases are looked after and free streams taken.
@@ -33,6 +40,8 @@ const RENEW: Duration = Duration::from_secs(5);
 const TAKEN_AT_ONCE: u64 = 64;
 /// How long a batch that is under way may take when its stream must stop.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a stream rests after a defect of this program.
+const AFTER_DEFECT: Duration = Duration::from_mins(1);
 /// Streams whose secrets are looked at together.
 const RESEALED_AT_ONCE: u64 = 100;
 
@@ -66,8 +75,10 @@ struct Running {
 /// The streams that are forwarded here.
 struct Streams {
     running: HashMap<LogStreamKey, Running>,
-    tasks: JoinSet<LogStreamKey>,
+    tasks: JoinSet<()>,
     renewed_at: Instant,
+    /// Those that this program cannot read, of which it was told.
+    unreadable: HashSet<LogStreamKey>,
 }
 
 impl Forwarder {
@@ -76,8 +87,12 @@ impl Forwarder {
         let forwarder = Arc::new(self);
         let writer = ProgressWriter::start(forwarder.store.clone(), forwarder.owner.clone());
         let turns = Turns::new(forwarder.deliveries);
-        let mut streams =
-            Streams { running: HashMap::new(), tasks: JoinSet::new(), renewed_at: Instant::now() };
+        let mut streams = Streams {
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            renewed_at: Instant::now(),
+            unreadable: HashSet::new(),
+        };
         forwarder.reseal().await;
         let mut reachable = true;
         while !shutdown.is_cancelled() {
@@ -91,11 +106,11 @@ impl Forwarder {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = forwarder.streams.changed() => {}
-                Some(ended) = streams.tasks.join_next() => {
+                Some(ended) = streams.tasks.join_next_with_id() => {
                     let mut ended = Some(ended);
                     while let Some(one) = ended {
-                        forwarder.has_ended(&mut streams, one.ok()).await;
-                        ended = streams.tasks.try_join_next();
+                        forwarder.has_ended(&mut streams, one).await;
+                        ended = streams.tasks.try_join_next_with_id();
                     }
                 }
                 () = tokio::time::sleep(TICK) => {}
@@ -117,11 +132,11 @@ impl Forwarder {
             self.store.renew_log_streams(&self.owner, now, until).await?;
             streams.renewed_at = Instant::now();
         }
-        let held = if streams.running.is_empty() {
-            Vec::new()
-        } else {
-            self.store.held_log_streams(&self.owner, now).await?
-        };
+        let held = self.store.held_log_streams(&self.owner, now).await?;
+        // Leased and never started, or ended and not given back, because the database failed in between.
+        for held in held.iter().filter(|held| !streams.running.contains_key(&held.key)) {
+            self.store.release_log_streams(&self.owner, Some(&held.key)).await?;
+        }
         let held: HashMap<_, _> = held.iter().map(|held| (&held.key, held)).collect();
         for (key, running) in &mut streams.running {
             let goes_on = held
@@ -131,7 +146,13 @@ impl Forwarder {
                 running.end();
             }
         }
-        for stored in self.store.lease_log_streams(&self.owner, now, until, TAKEN_AT_ONCE).await? {
+        let leased = self.store.lease_log_streams(&self.owner, now, until, TAKEN_AT_ONCE).await?;
+        for key in leased.unreadable {
+            if streams.unreadable.insert(key.clone()) {
+                tracing::error!(stream = %key.id, "this version cannot read a log stream");
+            }
+        }
+        for stored in leased.streams {
             // One that was lost and is free again begins once the task from before has ended.
             if !streams.running.contains_key(&stored.stream.key()) {
                 self.start(streams, stored, writer, turns);
@@ -150,31 +171,37 @@ impl Forwarder {
         let (key, revision) = (stored.stream.key(), stored.stream.revision);
         let stop = CancellationToken::new();
         let runner = Runner::new(self.clone(), stored, writer.clone(), turns.clone(), stop.clone());
-        let named = key.clone();
-        let task = streams.tasks.spawn(async move {
-            runner.run().await;
-            named
-        });
+        let task = streams.tasks.spawn(runner.run());
         streams.running.insert(key, Running { revision, stop, task, asked_at: None });
     }
 
     /// Gives back the lease of a stream whose task ended, so that it begins anew if it is to.
-    async fn has_ended(&self, streams: &mut Streams, ended: Option<LogStreamKey>) {
-        let gone: Vec<_> = match ended {
-            Some(key) => vec![key],
-            // Aborted, and does not tell which it was.
-            None => streams
-                .running
-                .iter()
-                .filter(|(_, running)| running.task.is_finished())
-                .map(|(key, _)| key.clone())
-                .collect(),
+    async fn has_ended(&self, streams: &mut Streams, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        let found = streams.running.iter().find(|(_, running)| running.task.id() == id);
+        let Some((key, revision)) = found.map(|(key, running)| (key.clone(), running.revision))
+        else {
+            return;
         };
-        for key in gone {
-            streams.running.remove(&key);
-            if let Err(error) = self.store.release_log_streams(&self.owner, Some(&key)).await {
-                tracing::warn!(stream = %key.id, %error, "cannot give a log stream back");
-            }
+        streams.running.remove(&key);
+        let mut noted = Ok(());
+        if ended.is_err_and(|error| error.is_panic()) {
+            tracing::error!(stream = %key.id, "a log stream failed because of a defect");
+            let at = self.clock.now();
+            let failed = FailedDelivery {
+                key: key.clone(),
+                revision,
+                state: LogStreamState::Error,
+                error: "internal error".to_owned(),
+                consecutive_failures: 1,
+                at,
+                next_attempt_at: at.plus(AFTER_DEFECT),
+            };
+            noted = self.store.note_failed_delivery(&self.owner, &failed).await.map(|_| ());
+        }
+        let released = self.store.release_log_streams(&self.owner, Some(&key)).await;
+        if let Err(error) = noted.and(released) {
+            tracing::warn!(stream = %key.id, %error, "cannot give a log stream back");
         }
     }
 

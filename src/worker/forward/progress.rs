@@ -91,6 +91,7 @@ fn add(waiting: &mut Waiting, delivery: Delivery, lost: CancellationToken) {
                 sum.next_sequence = delivery.next_sequence;
                 sum.events += delivery.events;
                 sum.bytes += delivery.bytes;
+                sum.is_well |= delivery.is_well;
                 sum.dead_letters.extend(delivery.dead_letters);
                 sum.at = delivery.at;
             } else {
@@ -104,7 +105,9 @@ fn add(waiting: &mut Waiting, delivery: Delivery, lost: CancellationToken) {
 
 /// Writes until the database takes it: what was delivered is delivered.
 async fn commit(store: &Store, owner: &str, waiting: Waiting) {
-    let (deliveries, lost): (Vec<_>, Vec<_>) = waiting.into_values().unzip();
+    let mut waiting: Vec<_> = waiting.into_values().collect();
+    waiting.sort_by(|(one, _), (other, _)| one.key.cmp(&other.key));
+    let (deliveries, lost): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
     if deliveries.is_empty() {
         return;
     }

@@ -1,8 +1,11 @@
 //! Forwarding one log: read, send, note, and after a failure wait and try again, until told to stop.
 
+mod redrive;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use rand::rng;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,15 +24,13 @@ use crate::{
         system_log::SystemActor,
         watch::Follower,
     },
-    store::{FailedDelivery, PartBounds, StoreError, StoredLogStream},
+    store::{FailedDelivery, StoreError, StoredLogStream},
 };
 
 /// How long to wait after the database failed.
 const REST: Duration = Duration::from_secs(1);
 /// How long a destination may keep a turn with a small batch: one that hangs must not keep others waiting.
 const SLOW: Duration = Duration::from_secs(2);
-/// Dead letters that are sent again before the stream goes on.
-const REDRIVEN_AT_ONCE: u64 = 100;
 
 /// Why forwarding stopped for now.
 enum Pause {
@@ -65,6 +66,15 @@ pub(super) struct Runner {
     learned: Learned,
     state: LogStreamState,
     failures: u32,
+    /// Whether the destination kept its last batch for long.
+    is_slow: bool,
+    /// Where a batch ended that was not taken: it is sent again as it was, since destinations know a
+    /// repetition by its content.
+    retried_until: Option<u64>,
+    /// Whether there may be dead letters to be sent again.
+    redrives: bool,
+    /// The dead letter that last failed in a way that may pass, and how often in a row.
+    stuck: (u64, u32),
 }
 
 /// What a stream is forwarded with.
@@ -85,7 +95,21 @@ impl Runner {
         let learned = Learned { next: stream.progress.next_sequence, ..Default::default() };
         let (key, state) = (stream.key(), stream.state);
         let failures = stream.progress.consecutive_failures;
-        Self { forwarder, stored, key, writer, turns, stop, learned, state, failures }
+        Self {
+            forwarder,
+            stored,
+            key,
+            writer,
+            turns,
+            stop,
+            learned,
+            state,
+            failures,
+            is_slow: false,
+            retried_until: None,
+            redrives: true,
+            stuck: (0, 0),
+        }
     }
 
     /// Forwards until it is to end. What was delivered is noted when it returns.
@@ -124,9 +148,6 @@ impl Runner {
         }
         let Some(Open { follower, sink }) = open else { return Pause::Stop };
         let sink = sink.clone();
-        if let Err(pause) = self.redrive(follower, &*sink).await {
-            return pause;
-        }
         match self.forward(follower, &*sink).await {
             Ok(()) => Pause::Stop,
             Err(pause) => pause,
@@ -146,6 +167,12 @@ impl Runner {
     async fn forward(&mut self, follower: &mut Follower, sink: &dyn Sink) -> Result<(), Pause> {
         let mut prepared: Option<(Turn, Batch)> = None;
         while !self.stop.is_cancelled() {
+            if self.redrives {
+                self.redrives = self.redrive(follower, sink).await?;
+                if self.redrives && follower.size() <= self.learned.next {
+                    continue;
+                }
+            }
             let (turn, batch) = if let Some(ready) = prepared.take() {
                 ready
             } else {
@@ -153,18 +180,25 @@ impl Runner {
                 if self.stop.clone().run_until_cancelled(waited).await.is_none() {
                     return Ok(());
                 }
-                let turn = self.turns.take(self.failures > 0).await;
+                let turn = self.turns.take(self.is_in_trouble()).await;
+                let range = self.learned.next..self.retried_until.unwrap_or(u64::MAX);
                 let now = self.forwarder.clock.now();
-                let next = self.learned.next;
-                (turn, batch::read(follower, sink, self.limits(sink), next, now).await?)
+                (turn, batch::read(follower, sink, self.limits(sink), range, now).await?)
             };
+            self.retried_until = Some(batch.next);
             let following = self.send_and_prepare(follower, sink, batch, turn).await?;
+            self.retried_until = None;
             // Who waits for a turn comes first; what was read is then read again.
             if let (Some(batch), Some(turn)) = (following, self.turns.try_take()) {
                 prepared = Some((turn, batch?));
             }
         }
         Ok(())
+    }
+
+    /// Whether it waits for a turn apart from those that are well.
+    const fn is_in_trouble(&self) -> bool {
+        self.failures > 0 || self.is_slow
     }
 
     /// Sends a batch, and reads the next one meanwhile if there is more.
@@ -178,8 +212,12 @@ impl Runner {
         let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
         let (limits, now) = (self.limits(sink), self.forwarder.clock.now());
         let following = async {
-            if is_full { Some(batch::read(follower, sink, limits, next, now).await) } else { None }
+            if !is_full {
+                return None;
+            }
+            Some(batch::read(follower, sink, limits, next..u64::MAX, now).await)
         };
+        let began = Instant::now();
         let (sent, following) = {
             let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
             tokio::select! {
@@ -192,6 +230,7 @@ impl Runner {
                 }
             }
         };
+        self.is_slow = began.elapsed() >= SLOW;
         self.tell_of_success().await;
         sent.map(|()| following)
     }
@@ -209,73 +248,30 @@ impl Runner {
         attempt.deliver(batch).await
     }
 
-    /// Waits for an event, and then a moment for as many as fill a batch.
+    /// Waits for an event, and then a moment for as many as fill a batch, unless it is one that is sent
+    /// again.
     async fn wait_for_events(&self, follower: &mut Follower, limits: BatchLimits) {
         follower.grown_beyond(self.learned.next).await;
-        let last = self.learned.next + limits.events.saturating_sub(1) as u64;
-        // Whether they came or not.
-        let _ = tokio::time::timeout(limits.linger, follower.grown_beyond(last)).await;
+        if self.retried_until.is_none() {
+            let last = self.learned.next + limits.events.saturating_sub(1) as u64;
+            // Whether they came or not.
+            let _ = tokio::time::timeout(limits.linger, follower.grown_beyond(last)).await;
+        }
     }
 
     fn limits(&self, sink: &dyn Sink) -> BatchLimits {
         let limits = sink.limits();
-        let most = self.learned.too_large.map_or(limits.bytes, |bytes| bytes / 2);
+        let most = self.learned.most_bytes.unwrap_or(limits.bytes);
         BatchLimits { bytes: limits.bytes.min(most), ..limits }
-    }
-
-    /// Sends the dead letters again that a caller asked for.
-    async fn redrive(&mut self, follower: &Follower, sink: &dyn Sink) -> Result<(), Pause> {
-        let store = self.forwarder.store.clone();
-        loop {
-            let due = store.due_dead_letters(&self.key, REDRIVEN_AT_ONCE).await?;
-            if due.is_empty() || self.stop.is_cancelled() {
-                return Ok(());
-            }
-            for letter in due {
-                let _turn = self.turns.take(self.failures > 0).await;
-                match self.send_again(follower, sink, letter.sequence).await? {
-                    None => store.remove_dead_letter(&self.key, letter.sequence).await?,
-                    Some(reason) => {
-                        store.keep_dead_letter(&self.key, letter.sequence, &reason).await?;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends one event again. `None` if it was taken or is erased, otherwise why it was not.
-    async fn send_again(
-        &self,
-        follower: &Follower,
-        sink: &dyn Sink,
-        sequence: u64,
-    ) -> Result<Option<String>, Pause> {
-        let one = PartBounds { events: 1, bytes: usize::MAX };
-        let (events, _) = follower.read(sequence, one).await?;
-        let Some(event) = events.first().filter(|event| event.sequence == sequence) else {
-            return Ok(None);
-        };
-        let now = self.forwarder.clock.now();
-        let encoded = match batch::encoded(event, sink, sink.limits(), now) {
-            Ok(encoded) => encoded,
-            Err((_, reason)) => return Ok(Some(reason)),
-        };
-        match sink.send(&[encoded], now).await {
-            Ok(_) => Ok(None),
-            Err(failure) => match failure.kind {
-                FailureKind::Temporary { .. } | FailureKind::Invalid => Err(failure.into()),
-                _ => Ok(Some(failure.message)),
-            },
-        }
     }
 
     /// After a part was taken: the stream is well again.
     async fn tell_of_success(&mut self) {
-        if !std::mem::take(&mut self.learned.took_some) {
+        if !std::mem::take(&mut self.learned.is_well) {
             return;
         }
         self.failures = 0;
-        self.becomes(LogStreamState::Active, "").await;
+        self.becomes(LogStreamState::Active, None).await;
     }
 
     /// Notes that a try failed; returns how long to wait.
@@ -288,9 +284,13 @@ impl Runner {
         };
         // What was delivered before is noted before: a success makes the stream ACTIVE.
         self.writer.flush().await;
+        if self.stop.is_cancelled() {
+            return wait;
+        }
         let at = self.forwarder.clock.now();
         let failed = FailedDelivery {
             key: self.key.clone(),
+            revision: self.stored.stream.revision,
             state,
             error: failure.message.clone(),
             consecutive_failures: self.failures,
@@ -298,25 +298,24 @@ impl Runner {
             next_attempt_at: at.plus(wait),
         };
         match self.forwarder.store.note_failed_delivery(&self.forwarder.owner, &failed).await {
-            Ok(true) => self.becomes(state, &failure.message).await,
+            Ok(true) => self.becomes(state, failure.http_status).await,
             Ok(false) => self.stop.cancel(),
             Err(error) => tracing::warn!(stream = %self.key.id, %error, "cannot note a failure"),
         }
         wait
     }
 
-    /// Records it if the state is another one.
-    async fn becomes(&mut self, state: LogStreamState, error: &str) {
+    /// Records it if the state is another one. Not what the destination said: it may have repeated
+    /// events.
+    async fn becomes(&mut self, state: LogStreamState, http_status: Option<u16>) {
         let before = std::mem::replace(&mut self.state, state);
         if before == state {
             return;
         }
         let (from, to) = (before.as_str(), state.as_str());
-        tracing::info!(stream = %self.key.id, from, to, error, "a log stream changed its state");
+        tracing::info!(stream = %self.key.id, from, to, http_status, "a log stream changed its state");
         let mut facts = vec![("from", from.into()), ("to", to.into())];
-        if !error.is_empty() {
-            facts.push(("error", error.into()));
-        }
+        facts.extend(http_status.map(|status| ("http_status", status.into())));
         let actor = SystemActor::Service;
         let event = event_of(&self.stored.stream, "log_stream.state_changed", actor, facts);
         self.forwarder.streams.system_log().record(event).await;

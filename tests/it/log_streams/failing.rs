@@ -19,6 +19,7 @@ on_every_engine!(
     a_refused_credential_makes_it_invalid_until_it_is_right,
     one_impossible_event_does_not_stop_the_rest,
     a_destination_that_refuses_everything_keeps_the_log,
+    a_destination_that_finds_everything_too_large_keeps_the_log,
     what_is_too_large_is_split,
     a_hanging_destination_disturbs_nobody,
     the_wish_to_be_left_alone_is_heard,
@@ -137,6 +138,24 @@ async fn a_destination_that_refuses_everything_keeps_the_log(engine: Engine) {
     server.log_streams().await.redrive_dead_letters(redrive).await.unwrap();
     until_arrived(&receiver, 42).await;
     assert_eq!(receiver.ids()[40..], [ids[3].clone(), ids[5].clone()]);
+}
+
+/// A proxy on the way, say, that answers 413 to whatever comes.
+async fn a_destination_that_finds_everything_too_large_keeps_the_log(engine: Engine) {
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    receiver.misbehave(Fault::TooLargeAbove(0), usize::MAX);
+    let id = create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let ids = record(&mut server.client().await, "acme", 60).await;
+    until_state(&server, &id, LogStreamState::Invalid).await;
+    assert_eq!(
+        (dead_letters(&server, &id).await.len(), get(&server, &id).await.next_sequence),
+        (20, 20)
+    );
+    receiver.heal();
+    let resume = audit_logs::proto::v1::LogStreamsResumeRequest { log_stream_id: id.clone() };
+    server.log_streams().await.resume(resume).await.unwrap();
+    until_next(&server, &id, 60).await;
+    assert_eq!(receiver.ids(), ids[20..]);
 }
 
 async fn what_is_too_large_is_split(engine: Engine) {

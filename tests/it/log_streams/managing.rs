@@ -220,6 +220,14 @@ async fn the_system_log_can_be_read_and_not_written(engine: Engine) {
     let request = crate::support::create_event(&system.id, "doc.read");
     let refused = client.create_event(request).await.unwrap_err();
     assert_eq!(Refusal::of(&refused).reason, "ORGANIZATION_RESERVED");
+    // Nobody makes one beforehand either.
+    let request = audit_logs::proto::v1::OrganizationsCreateRequest {
+        name: "mine".into(),
+        organization_id: "system_environment_01JQ4X7Z6E5M2K9T8V3B1N0CDA".into(),
+        ..Default::default()
+    };
+    let refused = server.organizations().await.create(request).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "ORGANIZATION_RESERVED");
     let request = OrganizationsDeleteRequest { organization_id: system.id };
     let refused = server.organizations().await.delete(request).await.unwrap_err();
     assert_eq!(Refusal::of(&refused).reason, "ORGANIZATION_RESERVED");

@@ -66,3 +66,33 @@ async fn who_lost_a_lease_moves_no_cursor() {
     super::support::until_next(&server, &id, 5).await;
     assert_eq!(without_repetitions(receiver.ids())[..3], ids);
 }
+
+/// The database fails between taking a lease and working with it, or before it is given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_without_a_worker_is_given_back() {
+    if !is_available() {
+        return;
+    }
+    let server = server(Engine::Postgres).await;
+    let receiver = https_receiver().await;
+    let id = create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    record(&mut server.client().await, "acme", 1).await;
+    super::support::until_next(&server, &id, 1).await;
+    let owner = "SELECT lease_owner FROM log_streams";
+    // A second one, held by this replica in name only, for an hour.
+    let second = create(
+        &server,
+        audit_logs::proto::v1::LogStreamsCreateRequest {
+            paused: true,
+            ..stream_of_acme(to_https(&receiver, TOKEN))
+        },
+    )
+    .await;
+    let hold = format!(
+        "UPDATE log_streams SET state = 'active', lease_until = 9000000000000000, \
+         lease_owner = ({owner} WHERE id = '{id}') WHERE id = '{second}'"
+    );
+    server.execute(&hold).await;
+    record(&mut server.client().await, "acme", 1).await;
+    super::support::until_next(&server, &second, 2).await;
+}
