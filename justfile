@@ -139,6 +139,12 @@ torture ROUNDS="100" SEED="":
     if [[ -n '{{ SEED }}' ]]; then export AUDIT_LOGS_TEST_TORTURE_SEED='{{ SEED }}'; fi
     cargo test --locked --test it torture:: -- --nocapture --skip torture::teeth
 
+# Kills the service and takes its receiver away, so many times, while events are recorded; tells how many
+# arrived again.
+torture-streams ROUNDS="200":
+    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_STREAM_ROUNDS={{ ROUNDS }} \
+        cargo test --locked --test it log_streams::kills -- --nocapture
+
 # Feeds the decoder of REST requests with what libFuzzer makes up, for that many seconds. Needs
 # `cargo install cargo-fuzz` and a C++ compiler; without sanitizers a stable toolchain will do.
 fuzz SECONDS="60":
