@@ -137,10 +137,7 @@ fn copy(credential: &AwsCredential) -> AwsCredential {
 
 /// The credentials in an answer of the token service. Its refusals are about the role.
 fn assumed(answer: &HttpAnswer) -> Result<AwsCredential, Failure> {
-    let named = |failure: Failure| Failure {
-        message: format!("the role cannot be assumed: {}", failure.message),
-        ..failure
-    };
+    let named = |failure: Failure| failure.about("the role cannot be assumed");
     match answer.clone().into_result() {
         Err(failure) if matches!(failure.kind, FailureKind::Refused(_)) => {
             return Err(named(answer.failure(FailureKind::Invalid)));

@@ -33,7 +33,6 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 128 * 1_024,
     overhead: 1,
     linger: LINGER,
-    max_age: None,
 };
 const FIELD_BYTES: usize = 64 * 1_024;
 /// A token is not used in the last minutes of its life.
@@ -151,8 +150,7 @@ async fn timely(
 /// The token in an answer of the authority. Its refusals, 400 and 401, are about the application and its
 /// secret. What it said is told only if it gave nothing.
 fn given(answer: &HttpAnswer) -> Result<Given, Failure> {
-    let named =
-        |failure: Failure| Failure { message: format!("no token: {}", failure.message), ..failure };
+    let named = |failure: Failure| failure.about("no token");
     match answer.clone().into_result() {
         Ok(_) => serde_json::from_str(&answer.body)
             .map_err(|_| Failure::temporary("no token: the authority's answer has none")),
