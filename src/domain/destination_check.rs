@@ -102,7 +102,10 @@ impl Check<'_> {
 
     fn s3(&mut self, s3: &S3) {
         self.bucket(&s3.bucket);
-        self.short("region", &s3.region);
+        if !s3.region.is_empty() && !is_region(&s3.region) {
+            let why = "must be 1 to 32 lower-case letters, digits and hyphens";
+            self.add("region", Reason::InvalidCharacters, why);
+        }
         self.short("path", &s3.path);
         self.optional_url("endpoint", &s3.endpoint);
         match (s3.role_name.is_empty(), s3.access_key_id.is_empty()) {
@@ -122,6 +125,10 @@ impl Check<'_> {
             }
             (false, true) => {
                 self.short("role_name", &s3.role_name);
+                if !s3.endpoint.is_empty() {
+                    let why = "must not be used with a role: only Amazon's own services know those";
+                    self.add("endpoint", Reason::Conflict, why);
+                }
                 let account = s3.account_id.as_bytes();
                 if account.len() != 12 || !account.iter().all(u8::is_ascii_digit) {
                     self.add("account_id", Reason::InvalidCharacters, "must be twelve digits");
@@ -308,6 +315,12 @@ const IS_OURS: [&str; 10] = [
     "webhook-signature",
 ];
 
+/// Whether a text may be a region of Amazon's: it becomes part of the names of hosts.
+pub fn is_region(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 /// Whether a text is a token (RFC 9110, section 5.6.2).
 fn is_token(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -322,59 +335,4 @@ fn is_webhook_secret(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn violations(destination: &Destination, secrets: &[(&str, &str)]) -> Vec<(String, Reason)> {
-        let mut held = Secrets::default();
-        for (name, value) in secrets {
-            held.set(*name, *value);
-        }
-        let mut violations = Violations::default();
-        let rules = DestinationRules::default();
-        check_destination(destination, "", &held, rules, &mut violations);
-        violations.into_found().into_iter().map(|found| (found.field, found.reason)).collect()
-    }
-
-    #[test]
-    fn a_complete_destination_is_accepted() {
-        let splunk = Splunk { url: "https://splunk.example:8088".into(), ..Default::default() };
-        assert_eq!(violations(&Destination::Splunk(splunk), &[("hec_token", "t")]), []);
-        let s3 = S3 {
-            bucket: "logs".into(),
-            role_name: "writer".into(),
-            account_id: "123456789012".into(),
-            ..Default::default()
-        };
-        assert_eq!(violations(&Destination::S3(s3), &[]), []);
-    }
-
-    #[test]
-    fn every_missing_member_is_named() {
-        let found = violations(&Destination::Datadog(Datadog::default()), &[]);
-        let field = |name: &str| (format!("destination.datadog.{name}"), Reason::Required);
-        assert_eq!(found, [field("api_key"), field("region")]);
-    }
-
-    #[test]
-    fn urls_are_https_and_carry_no_credentials() {
-        for bad in ["ftp://a.example", "http://a.example", "https://u:p@a.example", "a.example"] {
-            let splunk = Splunk { url: bad.into(), ..Default::default() };
-            let found = violations(&Destination::Splunk(splunk), &[("hec_token", "t")]);
-            assert_eq!(found.len(), 1, "{bad}");
-        }
-    }
-
-    #[test]
-    fn headers_need_names_and_values_of_their_own() {
-        let https = GenericHttps {
-            url: "https://a.example".into(),
-            headers: vec!["X-A".into(), "x-a".into(), "Host".into(), "b c".into()],
-            ..Default::default()
-        };
-        let values = [("header:x-a", "1"), ("header:host", "1"), ("header:b c", "1")];
-        let found = violations(&Destination::GenericHttps(https), &values);
-        let reasons: Vec<_> = found.into_iter().map(|(_, reason)| reason).collect();
-        assert_eq!(reasons, [Reason::Duplicate, Reason::Conflict, Reason::InvalidCharacters]);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Requests signed as AWS has it (Signature Version 4), and roles that the service assumes.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use object_store::{
@@ -116,11 +116,15 @@ impl AssumedRole {
 }
 
 /// Credentials of the service itself: from variables of its environment, a web identity, or the metadata
-/// service of where it runs, as Amazon's own tools find them.
-pub fn own_credentials(region: &str) -> Result<AwsCredentialProvider, String> {
-    let builder = AmazonS3Builder::from_env().with_bucket_name("unused").with_region(region);
-    let store = builder.build().map_err(|error| format!("credentials of the service: {error}"))?;
-    Ok(store.credentials().clone())
+/// service of where it runs, as Amazon's own tools find them. Only the operator's environment says where
+/// they come from, and they are found once: nothing of a stream may lead them to another host.
+pub fn own_credentials() -> Result<AwsCredentialProvider, String> {
+    static FOUND: LazyLock<Result<AwsCredentialProvider, String>> = LazyLock::new(|| {
+        let store = AmazonS3Builder::from_env().with_bucket_name("unused").build();
+        let store = store.map_err(|error| format!("credentials of the service: {error}"))?;
+        Ok(store.credentials().clone())
+    });
+    FOUND.clone()
 }
 
 fn copy(credential: &AwsCredential) -> AwsCredential {
@@ -133,10 +137,7 @@ fn copy(credential: &AwsCredential) -> AwsCredential {
 
 /// The credentials in an answer of the token service. Its refusals are about the role.
 fn assumed(answer: &HttpAnswer) -> Result<AwsCredential, Failure> {
-    let named = |failure: Failure| Failure {
-        message: format!("the role cannot be assumed: {}", failure.message),
-        ..failure
-    };
+    let named = |failure: Failure| failure.about("the role cannot be assumed");
     match answer.clone().into_result() {
         Err(failure) if matches!(failure.kind, FailureKind::Refused(_)) => {
             return Err(named(answer.failure(FailureKind::Invalid)));

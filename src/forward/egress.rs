@@ -145,7 +145,7 @@ impl Egress {
     /// The addresses of a host, a name or an address itself, that may be dialled. `PermissionDenied` if
     /// it has only others.
     pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = bare(host);
         let mut addresses: Vec<SocketAddr> = lookup_host((bare, port)).await?.collect();
         let found = addresses.len();
         addresses.retain(|address| self.permits(address.ip()));
@@ -170,6 +170,11 @@ impl Egress {
         }
         Err(last)
     }
+}
+
+/// A host without the brackets that an IPv6 address has in a URL (RFC 3986, section 3.2.2).
+pub(super) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// Why a host is not dialled.

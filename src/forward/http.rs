@@ -17,7 +17,6 @@ use crate::{domain::destination::Secrets, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES: usize = 64 * 1024;
-const TOLD_BYTES: usize = 1024;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Shorter texts would be found in words that are not secret.
 const SHORTEST_HIDDEN: usize = 6;
@@ -131,8 +130,7 @@ impl HttpSender {
     /// here: the resolver is asked for names only.
     pub(super) async fn execute(&self, request: Request) -> io::Result<Response> {
         let host = request.url().host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if bare.parse::<IpAddr>().is_ok_and(|address| !self.egress.permits(address)) {
+        if egress::bare(host).parse::<IpAddr>().is_ok_and(|address| !self.egress.permits(address)) {
             return Err(egress::refused(host));
         }
         self.client.execute(request).await.map_err(|error| as_io(&error))
@@ -234,28 +232,21 @@ impl HttpAnswer {
 
     /// Says that the destination took the events.
     pub fn accepted(self) -> Answer {
-        Answer { text: told(&self.body), http_status: Some(self.status) }
+        Answer::new(self.body, Some(self.status))
     }
 
     /// A failure of that kind, in the words of the destination.
     pub fn failure(&self, kind: FailureKind) -> Failure {
-        let said = told(&self.body);
+        let said = self.body.trim();
         let space = if said.is_empty() { "" } else { ": " };
         let message = format!("HTTP status {}{space}{said}", self.status);
-        Failure { kind, message, http_status: Some(self.status) }
+        Failure::new(kind, message, Some(self.status))
     }
 
     /// A failure that may pass, with the wait that the destination asked for.
     pub fn temporary(&self) -> Failure {
         self.failure(FailureKind::Temporary { retry_after: self.retry_after })
     }
-}
-
-/// At most a kibibyte of text in one line.
-fn told(text: &str) -> String {
-    let text = text.trim();
-    let end = text.floor_char_boundary(TOLD_BYTES);
-    text[..end].replace(|c: char| c.is_control(), " ")
 }
 
 /// The header `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is compared to the
@@ -321,7 +312,7 @@ mod tests {
         let failure = answer(400, &format!("a\r\nb{}", "é".repeat(5_000))).into_result();
         let message = failure.unwrap_err().message;
         assert!(message.starts_with("HTTP status 400: a  bé"), "{message}");
-        assert!(message.len() <= TOLD_BYTES + 20);
+        assert!(message.len() <= super::super::TOLD_BYTES);
     }
 
     #[test]

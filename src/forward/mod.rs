@@ -25,6 +25,9 @@ use crate::domain::{
     timestamp::Timestamp,
 };
 
+/// Most of what a destination says that is kept.
+const TOLD_BYTES: usize = 1024;
+
 /// An event on its way out.
 #[derive(Debug, Clone, Copy)]
 pub struct OutgoingEvent<'a> {
@@ -64,15 +67,12 @@ pub struct BatchLimits {
     pub overhead: usize,
     /// How long to wait for more events before a batch that is not full is sent.
     pub linger: Duration,
-    /// How old an event may be by its own account, if the destination cares. Older ones must be encoded
-    /// so that it takes them all the same; streams that come near are warned of.
-    pub max_age: Option<Duration>,
 }
 
 /// What a destination said when it took a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Its words, cut to 1 KiB; may be empty.
+    /// Its words, one line of at most 1 KiB; may be empty.
     pub text: String,
     /// The HTTP status, where it speaks HTTP.
     pub http_status: Option<u16>,
@@ -83,10 +83,13 @@ pub struct Answer {
 pub struct Failure {
     /// What it means.
     pub kind: FailureKind,
-    /// What happened, for people: no secrets, at most 1 KiB of the destination's words.
+    /// What happened, for people: no secrets, one line, at most 1 KiB of the destination's words.
     pub message: String,
     /// The HTTP status, where there was an answer.
     pub http_status: Option<u16>,
+    /// How many events at the start of the batch were taken all the same. The kind is about those after
+    /// them, as if they had been sent alone.
+    pub taken: usize,
 }
 
 /// What a failure means.
@@ -109,20 +112,42 @@ pub enum FailureKind {
     PartlyTaken,
 }
 
+impl Answer {
+    /// In these words, as far as they can be told.
+    pub fn new(text: impl AsRef<str>, http_status: Option<u16>) -> Self {
+        Self { text: told(text.as_ref()), http_status }
+    }
+}
+
 impl Failure {
+    /// A failure of that kind, in these words as far as they can be told, of which nothing was taken.
+    pub fn new(kind: FailureKind, message: impl AsRef<str>, http_status: Option<u16>) -> Self {
+        Self { kind, message: told(message.as_ref()), http_status, taken: 0 }
+    }
+
     /// A failure without an answer that may pass.
-    pub fn temporary(message: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Temporary { retry_after: None },
-            message: message.into(),
-            http_status: None,
-        }
+    pub fn temporary(message: impl AsRef<str>) -> Self {
+        Self::new(FailureKind::Temporary { retry_after: None }, message, None)
     }
 
     /// A failure that only another configuration mends.
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Invalid, message: message.into(), http_status: None }
+    pub fn invalid(message: impl AsRef<str>) -> Self {
+        Self::new(FailureKind::Invalid, message, None)
     }
+
+    /// The same, with what was attempted before its message.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+/// What can be told of words that are not the service's: one line of at most a kibibyte.
+fn told(text: &str) -> String {
+    let text = text.trim();
+    let end = text.floor_char_boundary(TOLD_BYTES);
+    text[..end].replace(|c: char| c.is_control(), " ")
 }
 
 /// Something that takes events. One per stream and replica; [`Sink::send`] is called for one batch at a

@@ -33,11 +33,12 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 128 * 1_024,
     overhead: 1,
     linger: LINGER,
-    max_age: None,
 };
 const FIELD_BYTES: usize = 64 * 1_024;
 /// A token is not used in the last minutes of its life.
 const TOKEN_MARGIN: Duration = Duration::from_mins(5);
+/// Longest life of a token that is believed; those of Entra ID live for an hour to a day.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
 /// A send asks for at most two tokens and sends at most twice; together they end in time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(14);
 
@@ -126,11 +127,17 @@ impl AzureSentinelSink {
         let authorization = Zeroizing::new(format!("Bearer {}", given.access_token));
         add_secret(&mut headers, "authorization", &authorization).map_err(Failure::temporary)?;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let life = Duration::from_secs(given.expires_in);
-        let until = Instant::now() + life.saturating_sub(TOKEN_MARGIN.min(life / 2));
+        let until = Instant::now() + used_for(given.expires_in);
         *token = Some(Token { headers: headers.clone(), until });
         Ok(headers)
     }
+}
+
+/// How long a token is used that lives so many seconds by the word of an authority, which may be anybody:
+/// not in its last minutes, and a day at most.
+fn used_for(expires_in: u64) -> Duration {
+    let life = Duration::from_secs(expires_in).min(LONGEST_LIFE);
+    life.saturating_sub(TOKEN_MARGIN.min(life / 2))
 }
 
 async fn timely(
@@ -143,8 +150,7 @@ async fn timely(
 /// The token in an answer of the authority. Its refusals, 400 and 401, are about the application and its
 /// secret. What it said is told only if it gave nothing.
 fn given(answer: &HttpAnswer) -> Result<Given, Failure> {
-    let named =
-        |failure: Failure| Failure { message: format!("no token: {}", failure.message), ..failure };
+    let named = |failure: Failure| failure.about("no token");
     match answer.clone().into_result() {
         Ok(_) => serde_json::from_str(&answer.body)
             .map_err(|_| Failure::temporary("no token: the authority's answer has none")),
@@ -234,6 +240,14 @@ mod tests {
         };
         let secrets = secrets(&[("client_secret", "s&cret")]);
         AzureSentinelSink::new(&stream(), &config, &secrets, &Egress::public()).unwrap()
+    }
+
+    #[test]
+    fn no_life_of_a_token_is_too_long() {
+        let minutes = |expires_in| used_for(expires_in).as_secs() / 60;
+        assert_eq!((minutes(0), minutes(3_600)), (0, 60 - TOKEN_MARGIN.as_secs() / 60));
+        assert!(minutes(u64::MAX) < 24 * 60);
+        assert!(Instant::now().checked_add(used_for(u64::MAX)).is_some());
     }
 
     #[test]

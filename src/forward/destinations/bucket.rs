@@ -22,6 +22,7 @@ use super::{
 use crate::{
     domain::{
         destination::{BucketLayout, GoogleCloudStorage, S3, Secrets},
+        destination_check::is_region,
         ids::{LogStreamId, OrganizationId},
         log_stream::{LogStream, PayloadForm},
         timestamp::Timestamp,
@@ -77,6 +78,10 @@ impl BucketSink {
         egress: &Egress,
     ) -> Result<Self, String> {
         let region = or(&config.region, "us-east-1");
+        // Streams of older versions may have any text.
+        if !is_region(region) {
+            return Err(format!("{region:?} is not a region"));
+        }
         let (partition, domain) = partition(region);
         let amazon = format!("https://s3.{region}.{domain}");
         let endpoint = or(&config.endpoint, &amazon);
@@ -84,11 +89,15 @@ impl BucketSink {
         let signer = if config.role_name.is_empty() {
             Signer::key(&config.access_key_id, secrets.get("secret_access_key"))?
         } else {
-            let amazon = format!("https://sts.{region}.{domain}");
-            let url = url_below(or(&config.endpoint, &amazon), "/")?;
+            // The request is signed with the service's own credentials: never at a place that the
+            // stream names.
+            if !config.endpoint.is_empty() {
+                return Err("endpoint must not be used with role_name".to_owned());
+            }
+            let url = url_below(&format!("https://sts.{region}.{domain}"), "/")?;
             let S3 { account_id, role_name, external_id, .. } = config;
             let arn = format!("arn:{partition}:iam::{account_id}:role/{role_name}");
-            let own = own_credentials(region)?;
+            let own = own_credentials()?;
             let role = AssumedRole::new(sender.clone(), url, region, &arn, external_id, own);
             Signer::Role(Box::new(role))
         };
@@ -285,6 +294,7 @@ mod tests {
     use crate::forward::fixture::{secrets, stream};
 
     fn base_of(config: S3) -> Result<String, String> {
+        crate::tls::install_provider();
         let config = S3 { bucket: "logs".to_owned(), access_key_id: "AKIA".to_owned(), ..config };
         let secrets = secrets(&[("secret_access_key", "secret")]);
         let sink = BucketSink::s3(&stream(), &config, &secrets, &Egress::public())?;
@@ -303,6 +313,18 @@ mod tests {
         let endpoint = "http://minio:9000/".to_owned();
         assert_eq!(base_of(S3 { endpoint, ..S3::default() }).unwrap(), "http://minio:9000/logs/");
         assert!(base_of(S3 { path: "a/../b".to_owned(), ..S3::default() }).is_err());
+    }
+
+    #[test]
+    fn nothing_of_a_stream_leads_the_services_credentials_elsewhere() {
+        let role = || S3 { role_name: "writer".to_owned(), ..S3::default() };
+        assert_eq!(base_of(role()).unwrap(), "https://s3.us-east-1.amazonaws.com/logs/");
+        let region = "evil.example/".to_owned();
+        assert!(base_of(S3 { region: region.clone(), ..role() }).is_err());
+        assert!(base_of(S3 { region, ..S3::default() }).is_err());
+        let endpoint = "https://evil.example".to_owned();
+        let error = base_of(S3 { endpoint, ..role() }).unwrap_err();
+        assert!(error.contains("endpoint"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Datadog's log intake (docs.datadoghq.com, "Send logs"): at most 5 MB before compression, 1,000 logs
 //! and 1 MB a log, which it would cut off in silence; logs dated more than 18 hours back are dropped.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::{
     Url,
@@ -30,7 +28,6 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 1_000_000,
     overhead: 1,
     linger: LINGER,
-    max_age: Some(Duration::from_hours(18)),
 };
 /// Older events are not dated, so that they are taken; an hour before the limit, for the way there.
 const DATED_SECONDS: i64 = 17 * 3_600;

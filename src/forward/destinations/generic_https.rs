@@ -33,7 +33,6 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 512 * 1_024,
     overhead: 1,
     linger: LINGER,
-    max_age: None,
 };
 
 /// Sends to an HTTPS receiver.

@@ -14,7 +14,7 @@
 
 mod socks;
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rskafka::{
@@ -51,7 +51,9 @@ const BATCH_BYTES: usize = 1_000_000;
 const BATCH_EVENTS: usize = 5_000;
 /// Key, headers and lengths of a record.
 const RECORD_BYTES: usize = 256;
-const TOLD_CHARS: usize = 1_024;
+/// Most bytes of an answer of a broker, which may be anybody; that with the metadata of a cluster of many
+/// thousand partitions is the largest.
+const ANSWER_BYTES: usize = 8 * 1_024 * 1_024;
 
 /// A topic.
 pub struct KafkaSink {
@@ -107,9 +109,10 @@ impl KafkaSink {
     async fn connect(&self) -> Result<Producer, Failure> {
         let dialler = Dialler::start(self.egress.clone()).await;
         let dialler = dialler.map_err(|error| Failure::temporary(error.to_string()))?;
-        let failed = |error: KafkaError| failure(&error, Some(&dialler));
+        let failed = |error: KafkaError| failure(&error, dialler.last_failure());
         let mut builder = ClientBuilder::new(self.bootstrap_servers.clone())
             .client_id("audit-logs")
+            .max_message_size(ANSWER_BYTES)
             .socks5_proxy(dialler.address().to_string())
             .backoff_config(BackoffConfig {
                 max_backoff: Duration::from_secs(1),
@@ -154,11 +157,13 @@ impl KafkaSink {
             timestamp,
         });
         let offsets = producer.partition.produce(records.collect(), Compression::NoCompression);
-        let offsets = offsets.await.map_err(|error| failure(&error, Some(&producer.dialler)))?;
+        let offsets =
+            offsets.await.map_err(|error| failure(&error, producer.dialler.last_failure()))?;
+        producer.dialler.forget_failure();
         let (partition, first) = (producer.partition.partition(), offsets.first().copied());
         *slot = Some(producer);
         let text = format!("partition {partition}, offset {}", first.unwrap_or_default());
-        Ok(Answer { text, http_status: None })
+        Ok(Answer::new(text, None))
     }
 }
 
@@ -172,7 +177,6 @@ impl Sink for KafkaSink {
             overhead: RECORD_BYTES,
             // A batch costs little more than its bytes; meanwhile the next one gathers.
             linger: Duration::ZERO,
-            max_age: None,
         }
     }
 
@@ -191,13 +195,26 @@ impl Sink for KafkaSink {
     }
 }
 
-/// What an error of the client means.
-fn failure(error: &KafkaError, dialler: Option<&Dialler>) -> Failure {
-    if let Some((may_pass, message)) = dialler.and_then(Dialler::last_failure) {
-        return if may_pass { Failure::temporary(message) } else { Failure::invalid(message) };
+/// What an error of the client means. Why a broker was not dialled says more than an error that may pass,
+/// and less than a broker that says what will never pass.
+fn failure(error: &KafkaError, not_dialled: Option<(bool, String)>) -> Failure {
+    let said = said(error);
+    match not_dialled {
+        Some((may_pass, message)) if matches!(said.kind, FailureKind::Temporary { .. }) => {
+            if may_pass {
+                Failure::temporary(message)
+            } else {
+                Failure::invalid(message)
+            }
+        }
+        _ => said,
     }
+}
+
+/// What an error of the client means by itself.
+fn said(error: &KafkaError) -> Failure {
     let KafkaError::ServerError { protocol_error, .. } = error else {
-        let message = told(error);
+        let message = error.to_string();
         // The client has no type for it once it has tried twice.
         let is_refused = message.contains("Sasl handshake failed: API error");
         return if is_refused { Failure::invalid(message) } else { Failure::temporary(message) };
@@ -213,11 +230,7 @@ fn failure(error: &KafkaError, dialler: Option<&Dialler>) -> Failure {
         | ProtocolError::SaslAuthenticationFailed => FailureKind::Invalid,
         _ => FailureKind::Temporary { retry_after: None },
     };
-    Failure { kind, message: format!("the broker says {protocol_error:?}"), http_status: None }
-}
-
-fn told(error: &dyn Error) -> String {
-    error.to_string().chars().take(TOLD_CHARS).collect()
+    Failure::new(kind, format!("the broker says {protocol_error:?}"), None)
 }
 
 /// The partition of a key, as Kafka's own clients choose it (`BuiltInPartitioner.partitionForKey`).
@@ -267,23 +280,25 @@ mod tests {
 
     #[test]
     fn the_broker_says_what_is_wrong() {
-        let kind = |protocol_error| {
-            failure(
-                &KafkaError::ServerError {
-                    protocol_error,
-                    error_message: None,
-                    request: rskafka::client::error::RequestContext::Topic("audit".to_owned()),
-                    response: None,
-                    is_virtual: false,
-                },
-                None,
-            )
-            .kind
+        let error = |protocol_error| KafkaError::ServerError {
+            protocol_error,
+            error_message: None,
+            request: rskafka::client::error::RequestContext::Topic("audit".to_owned()),
+            response: None,
+            is_virtual: false,
         };
+        let kind = |protocol_error| failure(&error(protocol_error), None).kind;
         let temporary = FailureKind::Temporary { retry_after: None };
         assert_eq!(kind(ProtocolError::MessageTooLarge), FailureKind::TooLarge);
         assert_eq!(kind(ProtocolError::TopicAuthorizationFailed), FailureKind::Invalid);
         assert_eq!(kind(ProtocolError::NotEnoughReplicas), temporary);
         assert_eq!(failure(&KafkaError::Timeout, None).kind, temporary);
+        // Some other broker was not reached before.
+        let with = |protocol_error| {
+            failure(&error(protocol_error), Some((false, "b:9092: refused".to_owned()))).kind
+        };
+        assert_eq!(with(ProtocolError::MessageTooLarge), FailureKind::TooLarge);
+        assert_eq!(with(ProtocolError::InvalidRecord), FailureKind::Refused(vec![]));
+        assert_eq!(with(ProtocolError::NotLeaderOrFollower), FailureKind::Invalid);
     }
 }

@@ -99,18 +99,15 @@ impl OtlpSink {
             return self.http.tell(&RawAnswer { body, ..raw }).into_result();
         }
         let Some((rejected, message)) = partial_success(&raw.body) else {
-            let answer = self.http.tell(&raw);
-            let mut failure = answer.failure(FailureKind::Invalid);
-            failure.message = format!("this is not OTLP's answer: {}", failure.message);
-            return Err(failure);
+            let failure = self.http.tell(&raw).failure(FailureKind::Invalid);
+            return Err(failure.about("this is not OTLP's answer"));
         };
         let answer = self.http.tell(&RawAnswer { body: message.into_bytes(), ..raw });
         if rejected == 0 {
             return Ok(answer.accepted());
         }
-        let mut failure = answer.failure(FailureKind::PartlyTaken);
-        failure.message = format!("{rejected} records were rejected: {}", failure.message);
-        Err(failure)
+        let failure = answer.failure(FailureKind::PartlyTaken);
+        Err(failure.about(&format!("{rejected} records were rejected")))
     }
 }
 
@@ -123,7 +120,6 @@ impl Sink for OtlpSink {
             event_bytes: REQUEST_BYTES - ENVELOPE_BYTES,
             overhead: 0,
             linger: LINGER,
-            max_age: None,
         }
     }
 

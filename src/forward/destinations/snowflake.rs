@@ -38,7 +38,6 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 1_024 * 1_024,
     overhead: 1,
     linger: Duration::from_secs(5),
-    max_age: None,
 };
 /// After which Snowflake gives a statement up, in seconds; before a request does.
 const STATEMENT_SECONDS: u64 = 20;

@@ -34,7 +34,6 @@ const LIMITS: BatchLimits = BatchLimits {
     event_bytes: 1_000_000 - 2,
     overhead: 1,
     linger: LINGER,
-    max_age: None,
 };
 /// How long a call waits for events to be indexed, if a request may take as long.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(20);
@@ -148,9 +147,8 @@ impl SplunkSink {
             *pending = None;
             let (answer, ack_id) = self.deliver(body).await?;
             let id = ack_id.ok_or_else(|| {
-                let failure = answer.failure(FailureKind::Invalid);
                 let why = "the token has no indexer acknowledgement enabled";
-                Failure { message: format!("{why}; {}", failure.message), ..failure }
+                answer.failure(FailureKind::Invalid).about(why)
             })?;
             *pending = Some(Pending { digest, id, since: Instant::now() });
             id

@@ -35,8 +35,8 @@ use crate::{
         timestamp::Timestamp,
     },
     forward::{
-        Answer, BatchLimits, Egress, EncodedEvent, Failure, OutgoingEvent, Sink,
-        payload::{self, cef},
+        Answer, BatchLimits, Egress, EncodedEvent, Failure, OutgoingEvent, Sink, egress,
+        payload::{self, cef, text},
     },
     tls,
 };
@@ -96,7 +96,7 @@ impl SyslogSink {
         config: &destination::Syslog,
         egress: &Egress,
     ) -> Result<Self, String> {
-        let host = config.host.trim_start_matches('[').trim_end_matches(']');
+        let host = egress::bare(&config.host);
         let server_name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is not the name of a host"))?;
         let app_name =
@@ -123,8 +123,8 @@ impl SyslogSink {
         out.extend_from_slice(self.origin.as_bytes());
         let action = event.event.action.plain().filter(|action| is_message_id(action));
         out.extend_from_slice(action.unwrap_or(b"-"));
-        let organization = cef::text(event.event.organization_id)?;
-        let id = cef::text(event.event.id)?;
+        let organization = text(event.event.organization_id)?;
+        let id = text(event.event.id)?;
         out.extend_from_slice(format!(" [{ELEMENT} org=\"").as_bytes());
         parameter(&organization, out);
         out.extend_from_slice(format!("\" seq=\"{}\" id=\"", event.sequence).as_bytes());
@@ -190,7 +190,6 @@ impl Sink for SyslogSink {
             overhead: 0,
             // A batch costs no more than its bytes; meanwhile the next one gathers.
             linger: Duration::ZERO,
-            max_age: None,
         }
     }
 
@@ -216,10 +215,7 @@ impl Sink for SyslogSink {
     async fn send(&self, batch: &[EncodedEvent], _now: Timestamp) -> Result<Answer, Failure> {
         let sent = timeout(self.egress.request_timeout(), self.deliver(batch)).await;
         match sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(()) => Ok(Answer {
-                text: "sent; syslog acknowledges nothing".to_owned(),
-                http_status: None,
-            }),
+            Ok(()) => Ok(Answer::new("sent; syslog acknowledges nothing", None)),
             Err(error) => {
                 let message = format!("{}:{}: {error}", self.host, self.port);
                 if error.kind() == io::ErrorKind::PermissionDenied {

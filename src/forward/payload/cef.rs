@@ -14,12 +14,9 @@
 //! | `cn1`, `cn2` | position in the log, version of the action's schema |
 //! | `cs4`, `cs5`, `cs6` | targets, metadata of the event, metadata of the actor: JSON |
 
-use std::{borrow::Cow, io::Write, net::IpAddr, str};
+use std::{io::Write, net::IpAddr};
 
-use serde::Deserialize;
-
-use super::OutgoingEvent;
-use crate::domain::canonical_read::JsonText;
+use super::{OutgoingEvent, outcome, text, utf8};
 
 /// Between "low" and "medium": an audit event says that something was done, not that it is bad.
 const SEVERITY: u8 = 3;
@@ -73,34 +70,6 @@ pub fn write_event(event: &OutgoingEvent<'_>, out: &mut Vec<u8>) -> Result<(), S
     }
     extension.custom("cn1", "sequence", &event.sequence.to_string())?;
     extension.custom("cn2", "schemaVersion", utf8(parts.version)?)
-}
-
-/// The text `outcome` of an object of metadata, if it has one.
-pub(in crate::forward) fn outcome(metadata: &[u8]) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Outcome<'a> {
-        #[serde(borrow)]
-        outcome: Cow<'a, str>,
-    }
-    let found: Outcome<'_> = serde_json::from_slice(metadata).ok()?;
-    Some(found.outcome)
-}
-
-/// What a JSON string means.
-pub(in crate::forward) fn text(json: JsonText<'_>) -> Result<Cow<'_, str>, String> {
-    let decoded = json.decoded().ok_or_else(not_text)?;
-    match decoded {
-        Cow::Borrowed(bytes) => utf8(bytes).map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| not_text()),
-    }
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    str::from_utf8(bytes).map_err(|_| not_text())
-}
-
-fn not_text() -> String {
-    "the event is not UTF-8".to_owned()
 }
 
 /// A field of the header: a pipe and a backslash are escaped. It has no way to say a line break,

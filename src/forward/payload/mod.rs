@@ -4,10 +4,13 @@ pub mod cef;
 mod ocsf;
 mod workos;
 
+use std::{borrow::Cow, str};
+
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::OutgoingEvent;
-use crate::domain::{log_stream::PayloadForm, timestamp::Timestamp};
+use crate::domain::{canonical_read::JsonText, log_stream::PayloadForm, timestamp::Timestamp};
 
 /// Appends an event in that form, as one JSON object without line breaks. An error is why it cannot be
 /// written.
@@ -23,6 +26,34 @@ pub fn write_event(
         }
         PayloadForm::Ocsf => ocsf::write(event, out),
     }
+}
+
+/// What a JSON string of an event means. An error is why that cannot be told.
+pub fn text(json: JsonText<'_>) -> Result<Cow<'_, str>, String> {
+    match json.decoded().ok_or_else(not_text)? {
+        Cow::Borrowed(bytes) => utf8(bytes).map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| not_text()),
+    }
+}
+
+/// JSON of an event as text. An error is why it is none.
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    str::from_utf8(bytes).map_err(|_| not_text())
+}
+
+fn not_text() -> String {
+    "the event is not UTF-8".to_owned()
+}
+
+/// The text `outcome` of an object of metadata, if it has one.
+pub fn outcome(metadata: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Outcome<'a> {
+        #[serde(borrow)]
+        outcome: Cow<'a, str>,
+    }
+    let found: Outcome<'_> = serde_json::from_slice(metadata).ok()?;
+    Some(found.outcome)
 }
 
 /// Twelve lower-case letters and digits that tell events of one instant apart: the same for an event

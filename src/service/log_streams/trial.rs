@@ -88,7 +88,7 @@ fn trial(result: std::result::Result<Answer, Failure>, duration: Duration) -> Tr
             duration,
             state: LogStreamState::Active,
         },
-        Err(Failure { kind, message, http_status }) => Trial {
+        Err(Failure { kind, message, http_status, .. }) => Trial {
             delivered: false,
             answer: message,
             http_status,

@@ -76,7 +76,16 @@ impl Attempt<'_> {
                             self.learned.took(part);
                             self.note(after(range.end), part, &mut letters).await;
                         }
-                        Err(failure) => self.divide(range, part, failure, &mut steps)?,
+                        Err(failure) => {
+                            let (taken, rest) = part.split_at(failure.taken.min(part.len()));
+                            let range = range.start + taken.len()..range.end;
+                            if !taken.is_empty() {
+                                self.learned.refused_in_a_row = 0;
+                                self.learned.took_some = true;
+                                self.note(after(range.start), taken, &mut letters).await;
+                            }
+                            self.divide(range, rest, failure, &mut steps)?;
+                        }
                     }
                 }
                 Step::GiveUp(index, reason) => {
@@ -141,6 +150,7 @@ impl Attempt<'_> {
                     failure.message
                 ),
                 http_status: failure.http_status,
+                taken: 0,
             });
         }
         self.learned.refused_in_a_row += 1;

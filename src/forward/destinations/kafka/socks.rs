@@ -56,6 +56,11 @@ impl Dialler {
     pub fn last_failure(&self) -> Option<(bool, String)> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Once something was delivered, what failed before says nothing about what fails later.
+    pub fn forget_failure(&self) {
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 async fn serve(listener: TcpListener, egress: Egress, last_failure: LastFailure) {
@@ -158,5 +163,7 @@ mod tests {
         assert_eq!(reply, NOT_ALLOWED);
         let (may_pass, message) = dialler.last_failure().unwrap();
         assert!(!may_pass && message.starts_with("localhost:"), "{message}");
+        dialler.forget_failure();
+        assert_eq!(dialler.last_failure(), None);
     }
 }

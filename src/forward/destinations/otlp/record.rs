@@ -16,10 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     domain::{log_stream::PayloadForm, timestamp::Timestamp},
-    forward::{
-        OutgoingEvent,
-        payload::{self, cef},
-    },
+    forward::{OutgoingEvent, payload},
 };
 
 /// The record of an event with the event in that form. An error is why it cannot be written.
@@ -27,7 +24,7 @@ pub(super) fn record_of(form: PayloadForm, event: &OutgoingEvent<'_>) -> Result<
     let mut body = Vec::with_capacity(1_024);
     payload::write_event(form, event, &mut body)?;
     let body = String::from_utf8(body).map_err(|_| "the event is not UTF-8".to_owned())?;
-    let action = cef::text(event.event.action)?.into_owned();
+    let action = payload::text(event.event.action)?.into_owned();
     Ok(LogRecord {
         time_unix_nano: nanos(event.occurred_at),
         observed_time_unix_nano: nanos(event.created_at),
@@ -46,16 +43,16 @@ fn attributes(event: &OutgoingEvent<'_>, action: &str) -> Result<Vec<KeyValue>, 
         kind: String,
     }
     let parts = event.event;
-    let outcome = cef::outcome(parts.metadata);
+    let outcome = payload::outcome(parts.metadata);
     let outcome = outcome.as_deref().filter(|outcome| ["success", "failure"].contains(outcome));
     let mut attributes = vec![
-        text("audit.record.id", &cef::text(parts.id)?),
-        text("audit.actor.id", &cef::text(parts.actor_id)?),
-        text("audit.actor.type", &cef::text(parts.actor_kind)?),
+        text("audit.record.id", &payload::text(parts.id)?),
+        text("audit.actor.id", &payload::text(parts.actor_id)?),
+        text("audit.actor.type", &payload::text(parts.actor_kind)?),
         text("audit.action", action),
         text("audit.outcome", outcome.unwrap_or("unknown")),
         text("audit.schema.version", &String::from_utf8_lossy(parts.version)),
-        text("audit.sequence.stream_id", &cef::text(parts.organization_id)?),
+        text("audit.sequence.stream_id", &payload::text(parts.organization_id)?),
         KeyValue {
             key: "audit.sequence.number".to_owned(),
             value: Some(AnyValue {
@@ -70,7 +67,7 @@ fn attributes(event: &OutgoingEvent<'_>, action: &str) -> Result<Vec<KeyValue>, 
         attributes.push(text("audit.target.id", &target.id));
         attributes.push(text("audit.target.type", &target.kind));
     }
-    let location = cef::text(parts.location)?;
+    let location = payload::text(parts.location)?;
     if let Ok(address) = location.parse::<IpAddr>() {
         attributes.push(text("audit.source.id", &location));
         let kind = if address.is_ipv4() { "ipv4" } else { "ipv6" };

@@ -11,14 +11,14 @@
 
 mod model;
 
-use std::{borrow::Cow, net::IpAddr};
+use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 
 use self::model::{
     Actor, Api, Endpoint, HttpRequest, Metadata, OcsfEvent, Product, Target, Thing, Unmapped, User,
 };
-use super::{OutgoingEvent, rfc3339_millis};
+use super::{OutgoingEvent, rfc3339_millis, text};
 use crate::domain::{canonical_read::JsonText, timestamp::Timestamp};
 
 const SCHEMA: &str = "1.5.0";
@@ -60,18 +60,14 @@ const VERBS: [(u8, &str, &[&str]); 13] = [
 
 /// Appends the event.
 pub fn write(event: &OutgoingEvent<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-    let failed = |error: serde_json::Error| format!("cannot be written as OCSF: {error}");
-    let action = decoded(event.event.action);
-    let ocsf = ocsf_event(event, &action).map_err(failed)?;
+    let action = text(event.event.action)?;
+    let ocsf = ocsf_event(event, &action)?;
     serde_json::to_writer(out, &ocsf).map_err(failed)
 }
 
-fn ocsf_event<'a>(
-    outgoing: &OutgoingEvent<'a>,
-    action: &'a str,
-) -> Result<OcsfEvent<'a>, serde_json::Error> {
+fn ocsf_event<'a>(outgoing: &OutgoingEvent<'a>, action: &'a str) -> Result<OcsfEvent<'a>, String> {
     let event = &outgoing.event;
-    let mut targets: Vec<Target<'a>> = serde_json::from_slice(event.targets)?;
+    let mut targets: Vec<Target<'a>> = serde_json::from_slice(event.targets).map_err(failed)?;
     let last_part = action.rsplit('.').next().unwrap_or(action);
     let verb = verb(last_part);
     let entity = match verb {
@@ -129,13 +125,13 @@ fn verb(last_part: &str) -> Option<(u8, &'static str)> {
     })
 }
 
-fn user<'a>(outgoing: &OutgoingEvent<'a>) -> Result<User<'a>, serde_json::Error> {
+fn user<'a>(outgoing: &OutgoingEvent<'a>) -> Result<User<'a>, String> {
     let event = &outgoing.event;
     let name = match event.actor_name {
         Some(name) => Some(raw(name.quoted())?),
         None => None,
     };
-    let type_id = match &*decoded(event.actor_kind).to_ascii_lowercase() {
+    let type_id = match &*text(event.actor_kind)?.to_ascii_lowercase() {
         "user" => 1,
         "admin" => 2,
         "system" => 3,
@@ -145,7 +141,7 @@ fn user<'a>(outgoing: &OutgoingEvent<'a>) -> Result<User<'a>, serde_json::Error>
     Ok(User { name, r#type, type_id, uid: raw(event.actor_id.quoted())? })
 }
 
-fn metadata<'a>(outgoing: &OutgoingEvent<'a>) -> Result<Metadata<'a>, serde_json::Error> {
+fn metadata<'a>(outgoing: &OutgoingEvent<'a>) -> Result<Metadata<'a>, String> {
     let event = &outgoing.event;
     Ok(Metadata {
         event_code: raw(event.action.quoted())?,
@@ -164,8 +160,8 @@ fn metadata<'a>(outgoing: &OutgoingEvent<'a>) -> Result<Metadata<'a>, serde_json
     })
 }
 
-fn endpoint(location: JsonText<'_>) -> Result<Endpoint<'_>, serde_json::Error> {
-    let is_address = decoded(location).parse::<IpAddr>().is_ok();
+fn endpoint(location: JsonText<'_>) -> Result<Endpoint<'_>, String> {
+    let is_address = text(location)?.parse::<IpAddr>().is_ok();
     let location = raw(location.quoted())?;
     Ok(if is_address { Endpoint::Ip(location) } else { Endpoint::Name(location) })
 }
@@ -191,19 +187,16 @@ fn millis(instant: Timestamp) -> i64 {
     instant.micros().div_euclid(1_000)
 }
 
-fn decoded(text: JsonText<'_>) -> Cow<'_, str> {
-    match text.decoded() {
-        Some(Cow::Borrowed(bytes)) => String::from_utf8_lossy(bytes),
-        Some(Cow::Owned(bytes)) => String::from_utf8_lossy(&bytes).into_owned().into(),
-        None => Cow::Borrowed(""),
-    }
+fn raw(json: &[u8]) -> Result<&RawValue, String> {
+    serde_json::from_slice(json).map_err(failed)
 }
 
-fn raw(json: &[u8]) -> Result<&RawValue, serde_json::Error> {
-    serde_json::from_slice(json)
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: serde_json::Error) -> String {
+    format!("cannot be written as OCSF: {error}")
 }
 
-fn some(json: &[u8]) -> Result<Option<&RawValue>, serde_json::Error> {
+fn some(json: &[u8]) -> Result<Option<&RawValue>, String> {
     if json.is_empty() { Ok(None) } else { raw(json).map(Some) }
 }
 
