@@ -41,7 +41,6 @@ const PER_EVENT: BatchLimits = BatchLimits {
     event_bytes: 1_024 * 1_024,
     overhead: 0,
     linger: LINGER,
-    max_age: None,
 };
 const PER_BATCH: BatchLimits = BatchLimits {
     events: 10_000,
@@ -49,7 +48,6 @@ const PER_BATCH: BatchLimits = BatchLimits {
     event_bytes: 1_024 * 1_024,
     overhead: 1,
     linger: Duration::from_mins(1),
-    max_age: None,
 };
 /// Files of events that are written at once.
 const IN_FLIGHT: usize = 16;

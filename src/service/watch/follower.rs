@@ -37,9 +37,9 @@ impl Follower {
     }
 
     /// Waits until the log has more events than that. Never returns if its organization was deleted.
-    pub async fn grown_beyond(&mut self, sequence: u64) {
+    pub async fn grown_beyond(&self, sequence: u64) {
         // The other half lives as long as the seat.
-        let _ = self.states.wait_for(|state| state.size > sequence).await;
+        let _ = self.states.clone().wait_for(|state| state.size > sequence).await;
     }
 
     /// The events of a range of sequences, as far as there are any and the bounds allow, and where to go

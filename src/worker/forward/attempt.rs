@@ -80,8 +80,7 @@ impl Attempt<'_> {
                             let (taken, rest) = part.split_at(failure.taken.min(part.len()));
                             let range = range.start + taken.len()..range.end;
                             if !taken.is_empty() {
-                                self.learned.refused_in_a_row = 0;
-                                self.learned.took_some = true;
+                                self.learned.took(taken);
                                 self.note(after(range.start), taken, &mut letters).await;
                             }
                             self.divide(range, rest, failure, &mut steps)?;

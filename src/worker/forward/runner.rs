@@ -6,7 +6,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use rand::rng;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Forwarder,
@@ -79,7 +79,7 @@ pub(super) struct Runner {
 
 /// What a stream is forwarded with.
 struct Open {
-    follower: Follower,
+    follower: Arc<Follower>,
     sink: Arc<dyn Sink>,
 }
 
@@ -146,9 +146,8 @@ impl Runner {
                 Err(pause) => return pause,
             }
         }
-        let Some(Open { follower, sink }) = open else { return Pause::Stop };
-        let sink = sink.clone();
-        match self.forward(follower, &*sink).await {
+        let Some(open) = open else { return Pause::Stop };
+        match self.forward(open).await {
             Ok(()) => Pause::Stop,
             Err(pause) => pause,
         }
@@ -160,11 +159,12 @@ impl Runner {
         let secrets = credentials.open(&self.stored).map_err(Failure::invalid)?;
         let sink = credentials.sink(stream, &secrets).map_err(Failure::invalid)?;
         let follower = Follower::join(&self.forwarder.hub, tenant(stream)).await?;
-        Ok(Open { follower, sink })
+        Ok(Open { follower: Arc::new(follower), sink })
     }
 
     /// Sends what there is, and then what comes. Returns when it is to end.
-    async fn forward(&mut self, follower: &mut Follower, sink: &dyn Sink) -> Result<(), Pause> {
+    async fn forward(&mut self, open: &Open) -> Result<(), Pause> {
+        let (follower, sink) = (&*open.follower, &*open.sink);
         let mut prepared: Option<(Turn, Batch)> = None;
         while !self.stop.is_cancelled() {
             if self.redrives {
@@ -186,7 +186,7 @@ impl Runner {
                 (turn, batch::read(follower, sink, self.limits(sink), range, now).await?)
             };
             self.retried_until = Some(batch.next);
-            let following = self.send_and_prepare(follower, sink, batch, turn).await?;
+            let following = self.send_and_prepare(open, batch, turn).await?;
             self.retried_until = None;
             // Who waits for a turn comes first; what was read is then read again.
             if let (Some(batch), Some(turn)) = (following, self.turns.try_take()) {
@@ -201,22 +201,31 @@ impl Runner {
         self.failures > 0 || self.is_slow
     }
 
-    /// Sends a batch, and reads the next one meanwhile if there is more.
+    /// Sends a batch, and reads the next one meanwhile if there is more, on another processor if one is
+    /// free.
     async fn send_and_prepare(
         &mut self,
-        follower: &Follower,
-        sink: &dyn Sink,
+        open: &Open,
         batch: Batch,
         turn: Turn,
     ) -> Result<Option<Result<Batch, StoreError>>, Failure> {
-        let (next, is_full, is_small) = (batch.next, batch.is_full, batch.is_small());
-        let (limits, now) = (self.limits(sink), self.forwarder.clock.now());
+        let is_small = batch.is_small();
+        let following = batch.is_full.then(|| {
+            let (follower, sink) = (open.follower.clone(), open.sink.clone());
+            let (limits, range) = (self.limits(&*sink), batch.next..u64::MAX);
+            let now = self.forwarder.clock.now();
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                batch::read(&follower, &*sink, limits, range, now).await
+            }))
+        });
         let following = async {
-            if !is_full {
-                return None;
+            // If it failed it is read again.
+            match following {
+                Some(following) => following.await.ok(),
+                None => None,
             }
-            Some(batch::read(follower, sink, limits, next..u64::MAX, now).await)
         };
+        let sink = &*open.sink;
         let began = Instant::now();
         let (sent, following) = {
             let mut work = pin!(async { tokio::join!(self.send(sink, batch), following) });
@@ -250,7 +259,7 @@ impl Runner {
 
     /// Waits for an event, and then a moment for as many as fill a batch, unless it is one that is sent
     /// again.
-    async fn wait_for_events(&self, follower: &mut Follower, limits: BatchLimits) {
+    async fn wait_for_events(&self, follower: &Follower, limits: BatchLimits) {
         follower.grown_beyond(self.learned.next).await;
         if self.retried_until.is_none() {
             let last = self.learned.next + limits.events.saturating_sub(1) as u64;
