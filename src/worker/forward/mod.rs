@@ -1,5 +1,5 @@
 //! Forwards logs to destinations. Each stream is leased, so that one replica sends; on it the stream is
-//! a task of its own ([`runner`]), so that no destination holds up another.
+//! a task of its own (`runner`), so that no destination holds up another.
 
 mod attempt;
 mod backoff;
