@@ -1,9 +1,12 @@
 //! Where a log stream sends events: what an operator configures, apart from the secrets.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod secrets;
+
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+
+pub use self::secrets::{Secrets, header_secret};
 
 /// A destination without its secrets. Its JSON is what the database holds, and, with `type` and `config`,
 /// what the REST API takes and tells.
@@ -68,17 +71,14 @@ impl Destination {
     }
 
     /// The names of its secrets that are fields of their own; headers have theirs beside.
-    pub const fn secret_names(&self) -> &'static [&'static str] {
-        match self {
-            Self::Datadog(_) => &["api_key"],
-            Self::Splunk(_) => &["hec_token"],
-            Self::AzureSentinel(_) => &["client_secret"],
-            Self::S3(_) | Self::GoogleCloudStorage(_) => &["secret_access_key"],
-            Self::Snowflake(_) => &["private_key_pem", "private_key_passphrase"],
-            Self::GenericHttps(_) => &["signing_secret"],
-            Self::Kafka(_) => &["password"],
-            Self::Syslog(_) | Self::Otlp(_) => &[],
-        }
+    pub fn secret_names(&self) -> impl Iterator<Item = &'static str> {
+        let kind = self.kind();
+        SECRETS.iter().filter(move |(of, _)| *of == kind).map(|(_, name)| *name)
+    }
+
+    /// The names of the secrets of every kind that are fields of their own.
+    pub fn all_secret_names() -> impl Iterator<Item = &'static str> {
+        SECRETS.iter().map(|(_, name)| *name)
     }
 
     /// How old an event may be by its own account for the destination to take it as dated so; `None` where
@@ -90,23 +90,29 @@ impl Destination {
         }
     }
 
-    /// Where it sends, as far as that is configured by URLs and names of hosts. Secrets belong to such a
-    /// place: who changes it must know them.
-    pub fn addresses(&self) -> Vec<&str> {
-        match self {
-            Self::Datadog(datadog) => vec![&datadog.region, &datadog.endpoint],
-            Self::Splunk(splunk) => vec![&splunk.url],
+    /// Where it sends, as far as that is configured by URLs and hosts, and whether anybody between can
+    /// read it. Secrets belong to such a place: who changes it must know them.
+    pub fn addresses(&self) -> Vec<Cow<'_, str>> {
+        let texts: &[&String] = match self {
+            Self::Datadog(datadog) => &[&datadog.region, &datadog.endpoint],
+            Self::Splunk(splunk) => &[&splunk.url],
             Self::AzureSentinel(sentinel) => {
-                vec![&sentinel.data_collection_endpoint, &sentinel.authority_url]
+                &[&sentinel.data_collection_endpoint, &sentinel.authority_url]
             }
-            Self::S3(s3) => vec![&s3.endpoint],
-            Self::GoogleCloudStorage(storage) => vec![&storage.endpoint],
-            Self::Snowflake(snowflake) => vec![&snowflake.account_url],
-            Self::GenericHttps(https) => vec![&https.url],
-            Self::Syslog(syslog) => vec![&syslog.host],
-            Self::Otlp(otlp) => vec![&otlp.endpoint],
-            Self::Kafka(kafka) => kafka.bootstrap_servers.iter().map(String::as_str).collect(),
-        }
+            Self::S3(s3) => &[&s3.endpoint],
+            Self::GoogleCloudStorage(storage) => &[&storage.endpoint],
+            Self::Snowflake(snowflake) => &[&snowflake.account_url],
+            Self::GenericHttps(https) => &[&https.url],
+            Self::Otlp(otlp) => &[&otlp.endpoint],
+            Self::Syslog(syslog) => {
+                return vec![syslog.host.as_str().into(), syslog.port.to_string().into()];
+            }
+            Self::Kafka(kafka) => {
+                let servers = kafka.bootstrap_servers.iter().map(|server| server.as_str().into());
+                return servers.chain([kafka.tls.to_string().into()]).collect();
+            }
+        };
+        texts.iter().map(|text| text.as_str().into()).collect()
     }
 
     /// The names of its further headers.
@@ -119,66 +125,18 @@ impl Destination {
     }
 }
 
-/// The secrets of a destination by the name of their field (`api_key`), or by [`header_secret`]. Never
-/// logged and never told: `Debug` hides the values.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(BTreeMap<String, Zeroizing<String>>);
-
-/// Name under which the value of a header is kept; header names are case-insensitive (RFC 9110, section
-/// 5.1).
-pub fn header_secret(name: &str) -> String {
-    format!("header:{}", name.to_ascii_lowercase())
-}
-
-impl Secrets {
-    /// The secret with that name; empty if there is none.
-    pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", |value| value.as_str())
-    }
-
-    /// Sets a secret; an empty one is none.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let value = value.into();
-        if !value.is_empty() {
-            self.0.insert(name.into(), Zeroizing::new(value));
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Name and value of each, in the order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// Only those of these that the destination has.
-    #[must_use]
-    pub fn of(mut self, destination: &Destination) -> Self {
-        let headers: Vec<_> =
-            destination.headers().iter().map(|name| header_secret(name)).collect();
-        let names = destination.secret_names();
-        self.0.retain(|name, _| names.contains(&name.as_str()) || headers.contains(name));
-        self
-    }
-
-    /// These, and those of `older` that are not among them.
-    #[must_use]
-    pub fn or(mut self, older: &Self) -> Self {
-        for (name, value) in &older.0 {
-            self.0.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-        self
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
+/// The secrets that are fields of their own, by kind.
+const SECRETS: [(&str, &str); 9] = [
+    ("Datadog", "api_key"),
+    ("Splunk", "hec_token"),
+    ("AzureSentinel", "client_secret"),
+    ("S3", "secret_access_key"),
+    ("GoogleCloudStorage", "secret_access_key"),
+    ("Snowflake", "private_key_pem"),
+    ("Snowflake", "private_key_passphrase"),
+    ("GenericHttps", "signing_secret"),
+    ("Kafka", "password"),
+];
 
 /// Datadog. Secret: `api_key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

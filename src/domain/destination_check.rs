@@ -26,7 +26,7 @@ pub const DATADOG_SITES: [(&str, &str); 7] = [
 /// What an operator allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DestinationRules {
-    /// Whether URLs may begin with `http://`.
+    /// Whether URLs may begin with `http://`, and passwords be sent to Kafka without TLS.
     pub allow_http: bool,
 }
 
@@ -149,6 +149,12 @@ impl Check<'_> {
         self.url("account_url", &snowflake.account_url);
         self.text("username", &snowflake.username);
         self.secret("private_key_pem");
+        let is_encrypted =
+            self.secrets.get("private_key_pem").contains("BEGIN ENCRYPTED PRIVATE KEY");
+        if is_encrypted && self.secrets.get("private_key_passphrase").is_empty() {
+            let why = "is required with a private key that is encrypted";
+            self.add("private_key_passphrase", Reason::Required, why);
+        }
         self.text("warehouse", &snowflake.warehouse);
         self.text("database", &snowflake.database);
         self.text("schema", &snowflake.schema);
@@ -203,6 +209,10 @@ impl Check<'_> {
         if !kafka.username.is_empty() {
             self.short("username", &kafka.username);
             self.secret("password");
+            if !kafka.tls && !self.rules.allow_http {
+                let why = "is required with a username: SASL/PLAIN sends the password as it is";
+                self.add("tls", Reason::Required, why);
+            }
         }
     }
 

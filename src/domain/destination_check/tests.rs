@@ -1,3 +1,5 @@
+//! What is refused of a destination.
+
 use super::*;
 
 fn violations(destination: &Destination, secrets: &[(&str, &str)]) -> Vec<(String, Reason)> {
@@ -82,4 +84,45 @@ fn headers_need_names_and_values_of_their_own() {
     let found = violations(&Destination::GenericHttps(https), &values);
     let reasons: Vec<_> = found.into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(reasons, [Reason::Duplicate, Reason::Conflict, Reason::InvalidCharacters]);
+}
+
+#[test]
+fn a_password_needs_tls() {
+    let kafka = |tls| {
+        Destination::Kafka(Kafka {
+            bootstrap_servers: vec!["broker:9092".into()],
+            topic: "audit".into(),
+            tls,
+            username: "acme".into(),
+        })
+    };
+    let secrets = [("password", "p")];
+    assert_eq!(violations(&kafka(true), &secrets), []);
+    let field = "destination.kafka.tls".to_owned();
+    assert_eq!(violations(&kafka(false), &secrets), [(field, Reason::Required)]);
+    let mut held = Secrets::default();
+    held.set("password", "p");
+    let mut found = Violations::default();
+    let rules = DestinationRules { allow_http: true };
+    check_destination(&kafka(false), "", &held, rules, &mut found);
+    assert!(found.into_found().is_empty());
+}
+
+#[test]
+fn an_encrypted_key_needs_its_passphrase() {
+    let text = || "a".to_owned();
+    let snowflake = Destination::Snowflake(Snowflake {
+        account_url: "https://acme.snowflakecomputing.com".into(),
+        username: text(),
+        warehouse: text(),
+        database: text(),
+        schema: text(),
+        table: text(),
+        role: String::new(),
+    });
+    let key = ("private_key_pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----");
+    let field = "destination.snowflake.private_key_passphrase".to_owned();
+    assert_eq!(violations(&snowflake, &[key]), [(field, Reason::Required)]);
+    assert_eq!(violations(&snowflake, &[key, ("private_key_passphrase", "p")]), []);
+    assert_eq!(violations(&snowflake, &[("private_key_pem", "-----BEGIN PRIVATE KEY-----")]), []);
 }

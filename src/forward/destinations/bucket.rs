@@ -7,12 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use md5::{Digest, Md5};
+use rand::RngExt;
 use reqwest::{
     Method, Request, Url,
     header::{HeaderName, HeaderValue},
 };
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     LINGER, json_lines,
@@ -36,7 +38,8 @@ use crate::{
 };
 
 const PER_EVENT: BatchLimits = BatchLimits {
-    events: 256,
+    // Four rounds of requests: a bucket that answers slowly takes them in time too.
+    events: 64,
     bytes: 4 * 1_024 * 1_024,
     event_bytes: 1_024 * 1_024,
     overhead: 0,
@@ -51,7 +54,14 @@ const PER_BATCH: BatchLimits = BatchLimits {
 };
 /// Files of events that are written at once.
 const IN_FLIGHT: usize = 16;
+/// How long a send goes on: below the minute that it may.
 const SEND_TIMEOUT: Duration = Duration::from_secs(55);
+/// How often an object is put before the batch is given up, and the longest wait before the second time;
+/// it doubles.
+const TRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest wait that the bucket may ask for and that is not left to the worker.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Sends to a bucket.
 pub struct BucketSink {
@@ -145,6 +155,31 @@ impl BucketSink {
         judged(answer)
     }
 
+    /// Puts an object, again if it fails in a way that may pass, as long as there is time.
+    async fn put_again(
+        &self,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let late = || Failure::temporary("the bucket did not take everything in time");
+        let mut tries = 1;
+        loop {
+            let put = timeout_at(deadline, self.put(key, media_type, body.clone())).await;
+            let failure = match put.unwrap_or_else(|_| Err(late())) {
+                Err(failure) if tries < TRIES => failure,
+                done => return done,
+            };
+            let Some(wait) = wait(&failure.kind, tries) else { return Err(failure) };
+            if Instant::now() + wait >= deadline {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait).await;
+            tries += 1;
+        }
+    }
+
     async fn try_put(
         &self,
         key: &str,
@@ -166,22 +201,28 @@ impl BucketSink {
         self.sender.send(request).await
     }
 
-    async fn put_event(&self, event: &EncodedEvent) -> Result<Answer, Failure> {
+    async fn put_event(&self, event: &EncodedEvent, deadline: Instant) -> Result<Answer, Failure> {
         let body = Bytes::copy_from_slice(&event.bytes);
-        self.put(&event_key(event, self.by_day), "application/json", body).await
+        let key = event_key(event, self.by_day);
+        self.put_again(&key, "application/json", body, deadline).await
     }
 
-    async fn put_each(&self, batch: &[EncodedEvent]) -> Result<Answer, Failure> {
-        let puts: Vec<_> = batch.iter().map(|event| self.put_event(event)).collect();
-        let mut answers = stream::iter(puts).buffered(IN_FLIGHT);
+    /// A failure tells how many of the first events have their files.
+    async fn put_each(&self, batch: &[EncodedEvent], deadline: Instant) -> Result<Answer, Failure> {
+        let puts: Vec<_> = batch.iter().map(|event| self.put_event(event, deadline)).collect();
+        let mut answers = stream::iter(puts).buffered(IN_FLIGHT).enumerate();
         let mut last = Answer::default();
-        while let Some(answer) = answers.try_next().await? {
-            last = answer;
+        while let Some((taken, answer)) = answers.next().await {
+            last = answer.map_err(|failure| Failure { taken, ..failure })?;
         }
         Ok(last)
     }
 
-    async fn put_batch(&self, batch: &[EncodedEvent]) -> Result<Answer, Failure> {
+    async fn put_batch(
+        &self,
+        batch: &[EncodedEvent],
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
         let lines = json_lines(batch);
         let key = batch_key(&self.organization_id, batch, &lines);
         let stored = Bytes::from(gzip_aside(lines).await?);
@@ -190,9 +231,19 @@ impl BucketSink {
         let manifest = BatchManifest::new(ids, &file, batch, &stored);
         let manifest = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Failure::temporary(error.to_string()))?;
-        self.put(&file, "application/gzip", stored).await?;
-        self.put(&format!("{key}.manifest.json"), "application/json", manifest.into()).await
+        self.put_again(&file, "application/gzip", stored, deadline).await?;
+        let file = format!("{key}.manifest.json");
+        self.put_again(&file, "application/json", manifest.into(), deadline).await
     }
+}
+
+/// How long to wait before an object is put again after so many tries: exponential with full jitter, or as
+/// long as the bucket asks for. `None` if that is the worker's to do.
+fn wait(kind: &FailureKind, tries: u32) -> Option<Duration> {
+    let FailureKind::Temporary { retry_after } = kind else { return None };
+    let jittered = (FIRST_WAIT * (1 << tries.saturating_sub(1))).mul_f64(rand::rng().random());
+    let wait = retry_after.unwrap_or_default().max(jittered);
+    (wait <= LONGEST_WAIT).then_some(wait)
 }
 
 /// Name and domain of the part of Amazon's cloud that a region is in.
@@ -275,84 +326,13 @@ impl Sink for BucketSink {
     }
 
     async fn send(&self, batch: &[EncodedEvent], _now: Timestamp) -> Result<Answer, Failure> {
-        let sent = async {
-            match self.layout {
-                BucketLayout::FilePerEvent => self.put_each(batch).await,
-                BucketLayout::NdjsonGzip => self.put_batch(batch).await,
-            }
-        };
-        let late = || Failure::temporary("the bucket did not take everything in time");
-        tokio::time::timeout(SEND_TIMEOUT, sent).await.unwrap_or_else(|_| Err(late()))
+        let deadline = Instant::now() + SEND_TIMEOUT;
+        match self.layout {
+            BucketLayout::FilePerEvent => self.put_each(batch, deadline).await,
+            BucketLayout::NdjsonGzip => self.put_batch(batch, deadline).await,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::forward::fixture::{secrets, stream};
-
-    fn base_of(config: S3) -> Result<String, String> {
-        crate::tls::install_provider();
-        let config = S3 { bucket: "logs".to_owned(), access_key_id: "AKIA".to_owned(), ..config };
-        let secrets = secrets(&[("secret_access_key", "secret")]);
-        let sink = BucketSink::s3(&stream(), &config, &secrets, &Egress::public())?;
-        Ok(sink.base.to_string())
-    }
-
-    #[test]
-    fn a_bucket_has_its_url() {
-        assert_eq!(base_of(S3::default()).unwrap(), "https://s3.us-east-1.amazonaws.com/logs/");
-        let region = "cn-north-1".to_owned();
-        let path = "/a b//ü/".to_owned();
-        assert_eq!(
-            base_of(S3 { region, path, ..S3::default() }).unwrap(),
-            "https://s3.cn-north-1.amazonaws.com.cn/logs/a%20b/%C3%BC/"
-        );
-        let endpoint = "http://minio:9000/".to_owned();
-        assert_eq!(base_of(S3 { endpoint, ..S3::default() }).unwrap(), "http://minio:9000/logs/");
-        assert!(base_of(S3 { path: "a/../b".to_owned(), ..S3::default() }).is_err());
-    }
-
-    #[test]
-    fn nothing_of_a_stream_leads_the_services_credentials_elsewhere() {
-        let role = || S3 { role_name: "writer".to_owned(), ..S3::default() };
-        assert_eq!(base_of(role()).unwrap(), "https://s3.us-east-1.amazonaws.com/logs/");
-        let region = "evil.example/".to_owned();
-        assert!(base_of(S3 { region: region.clone(), ..role() }).is_err());
-        assert!(base_of(S3 { region, ..S3::default() }).is_err());
-        let endpoint = "https://evil.example".to_owned();
-        let error = base_of(S3 { endpoint, ..role() }).unwrap_err();
-        assert!(error.contains("endpoint"), "{error}");
-    }
-
-    #[test]
-    fn codes_of_s3_are_told_apart() {
-        let kind = |status, code: &str| {
-            let body = format!("<Error><Code>{code}</Code><Message>x</Message></Error>");
-            judged(HttpAnswer { status, retry_after: None, body }).unwrap_err().kind
-        };
-        for (status, code) in [
-            (403, "AccessDenied"),
-            (403, "SignatureDoesNotMatch"),
-            (404, "NoSuchBucket"),
-            (301, "PermanentRedirect"),
-            (400, "AuthorizationHeaderMalformed"),
-            (400, "InvalidRequest"),
-        ] {
-            assert_eq!(kind(status, code), FailureKind::Invalid, "{code}");
-        }
-        for (status, code) in [
-            (503, "SlowDown"),
-            (500, "InternalError"),
-            (400, "RequestTimeout"),
-            (403, "RequestTimeTooSkewed"),
-            (409, "OperationAborted"),
-            (200, "InternalError"),
-        ] {
-            assert_eq!(kind(status, code), FailureKind::Temporary { retry_after: None }, "{code}");
-        }
-        assert_eq!(kind(400, "EntityTooLarge"), FailureKind::TooLarge);
-        let taken = HttpAnswer { status: 200, retry_after: None, body: String::new() };
-        assert!(judged(taken).is_ok());
-    }
-}
+mod tests;

@@ -79,12 +79,9 @@ impl LogStreams {
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         let next_sequence = self.starting(&tenant, new.start).await?;
         let now = self.clock.now();
-        let (id, external_id) = {
-            let mut random = rand::rng();
-            (LogStreamId::generate(now, &mut random), random.random::<u128>())
-        };
+        let id = LogStreamId::generate(now, &mut rand::rng());
         let mut destination = draft.destination;
-        give_external_id(&mut destination, || format!("{external_id:032x}"));
+        give_external_id(&mut destination, None);
         let stream = LogStream {
             id,
             environment_id: tenant.environment,
@@ -173,19 +170,16 @@ impl LogStreams {
             return Err(violations.into_found().into());
         }
         // Secrets that cannot be read any more are as good as gone: all must be sent again. So must those
-        // of another place, or whoever may change a stream could have them sent to a place of his own.
+        // of another place, or whoever may change a stream could have them sent to a place of his own;
+        // none vanishes, for all of those are required.
         let stays = draft.destination.addresses() == stream.destination.addresses()
             && draft.ca_certificates_pem == stream.ca_certificates_pem;
-        let older = if stays { self.credentials.open(&found).ok() } else { None };
-        let older = older.unwrap_or_default();
+        let older = self.credentials.open(&found).unwrap_or_default();
+        let older = if stays { older } else { older.that_stay_here() };
         draft.secrets = draft.secrets.or(&older).of(&draft.destination);
         violations.extend(self.faults(&draft, Some(stream.payload)));
         violations.into_result(())?;
-        let external_id = match &stream.destination {
-            Destination::S3(s3) => s3.external_id.clone(),
-            _ => String::new(),
-        };
-        give_external_id(&mut draft.destination, || external_id);
+        give_external_id(&mut draft.destination, Some(&stream.destination));
         stream.destination = draft.destination;
         stream.ca_certificates_pem = draft.ca_certificates_pem;
         self.sealed(stream, &draft.secrets)
@@ -235,10 +229,15 @@ fn form_faults(
     violations.into_found()
 }
 
-/// A role is assumed with an external id, which only the service can make.
-fn give_external_id(destination: &mut Destination, external_id: impl FnOnce() -> String) {
-    if let Destination::S3(s3) = destination {
-        s3.external_id = if s3.role_name.is_empty() { String::new() } else { external_id() };
+/// A role is assumed with an external id, which only the service can make. It stays with the stream, also
+/// while that uses an access key: the role's trust policy names it.
+fn give_external_id(destination: &mut Destination, older: Option<&Destination>) {
+    let Destination::S3(s3) = destination else { return };
+    if let Some(Destination::S3(older)) = older {
+        s3.external_id.clone_from(&older.external_id);
+    }
+    if s3.external_id.is_empty() && !s3.role_name.is_empty() {
+        s3.external_id = format!("{:032x}", rand::rng().random::<u128>());
     }
 }
 

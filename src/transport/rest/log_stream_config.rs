@@ -10,18 +10,6 @@ use crate::{
     service::{error::Error, log_streams::DestinationDraft},
 };
 
-/// The members of any destination that are secret.
-const SECRETS: [&str; 8] = [
-    "api_key",
-    "hec_token",
-    "client_secret",
-    "secret_access_key",
-    "private_key_pem",
-    "private_key_passphrase",
-    "signing_secret",
-    "password",
-];
-
 /// A destination as sent.
 pub(super) struct Configured {
     /// The same for the service.
@@ -41,7 +29,7 @@ impl Configured {
             return Err(refused("type", Reason::Required, "type is required".to_owned()));
         }
         let mut secrets = Secrets::default();
-        for name in SECRETS {
+        for name in Destination::all_secret_names() {
             if let Some(value) = config.remove(name) {
                 secrets.set(name, text(name, value)?);
             }

@@ -4,6 +4,7 @@
 mod buckets;
 mod egress;
 mod faults;
+mod flaky_buckets;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod otlp;

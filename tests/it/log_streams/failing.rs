@@ -1,17 +1,19 @@
 //! Destinations that misbehave: the stream tells, tries again, loses nothing, and disturbs nobody.
 
 use audit_logs::proto::v1::{
-    LogStreamState, LogStreamsCreateRequest, LogStreamsRedriveDeadLettersRequest,
-    LogStreamsUpdateRequest, log_streams_create_request::Start,
+    LogStreamDestination, LogStreamState, LogStreamsCreateRequest,
+    LogStreamsRedriveDeadLettersRequest, LogStreamsUpdateRequest, S3Destination,
+    log_stream_destination::Kind, log_streams_create_request::Start,
 };
 
 use super::support::{
-    TOKEN, add_organization, create, dead_letters, get, https_receiver, record, server, status,
-    stream_of_acme, to_https, until_arrived, until_next, until_state, without_repetitions,
+    TOKEN, add_organization, create, dead_letters, get, https_receiver, prepare, record, server,
+    settings, status, stream_of_acme, to_https, until_arrived, until_next, until_state,
+    without_repetitions,
 };
 use crate::{
-    receivers::Fault,
-    support::{Engine, create_event, on_every_engine, until, with_text},
+    receivers::{Fault, FlakyBucket},
+    support::{Engine, TestServer, create_event, on_every_engine, until, with_text},
 };
 
 on_every_engine!(
@@ -23,6 +25,7 @@ on_every_engine!(
     what_is_too_large_is_split,
     a_hanging_destination_disturbs_nobody,
     the_wish_to_be_left_alone_is_heard,
+    what_was_taken_of_a_batch_is_not_sent_again,
 );
 
 async fn what_fails_is_tried_again_until_it_is_taken(engine: Engine) {
@@ -216,4 +219,40 @@ async fn the_wish_to_be_left_alone_is_heard(engine: Engine) {
     server.log_streams().await.resume(resume).await.unwrap();
     until_arrived(&receiver, 1).await;
     assert_eq!(receiver.ids(), ids);
+}
+
+/// A bucket with a file for each event keeps what it took of a batch, and the cursor knows.
+async fn what_was_taken_of_a_batch_is_not_sent_again(engine: Engine) {
+    let server = TestServer::start_with(engine, |changed| {
+        settings(changed);
+        changed.log_streams.allow_http = true;
+    })
+    .await;
+    prepare(&server).await;
+    let bucket = FlakyBucket::start().await;
+    let ids = record(&mut server.client().await, "acme", 20).await;
+    bucket.contents().never = Some(ids[12].clone());
+    let destination = S3Destination {
+        bucket: "logs".into(),
+        access_key_id: "AKIA".into(),
+        secret_access_key: TOKEN.into(),
+        endpoint: bucket.url.clone(),
+        ..Default::default()
+    };
+    let destination =
+        LogStreamDestination { kind: Some(Kind::S3(destination)), ..Default::default() };
+    let id = create(
+        &server,
+        LogStreamsCreateRequest {
+            start: Some(Start::FromSequence(0)),
+            ..stream_of_acme(destination)
+        },
+    )
+    .await;
+    until_state(&server, &id, LogStreamState::Error).await;
+    until_next(&server, &id, 12).await;
+    bucket.contents().never = None;
+    until_next(&server, &id, 20).await;
+    until_state(&server, &id, LogStreamState::Active).await;
+    assert_eq!(bucket.contents().objects.len(), 20);
 }

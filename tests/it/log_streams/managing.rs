@@ -13,15 +13,25 @@ use super::support::{
     TOKEN, create, datadog_receiver, get, https_receiver, record, server, stream_of_acme,
     to_datadog, to_https, until_next,
 };
-use crate::support::{Engine, on_every_engine, status::Refusal};
+use crate::{
+    receivers::{GenericHttps, Receiver, RequestForm},
+    rest::calls::Rest,
+    support::{Engine, on_every_engine, status::Refusal},
+};
 
 on_every_engine!(
     a_bad_destination_is_refused_by_its_fields,
     the_number_of_streams_is_bounded,
     an_update_keeps_what_it_does_not_name,
+    a_moved_destination_still_signs,
+    a_role_has_an_external_id_that_stays,
+    certificates_belong_to_a_kind,
     the_system_log_can_be_read_and_not_written,
     the_configuration_shows_the_oldest_stream,
 );
+
+/// Signs what is sent.
+const SIGNING_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 fn to(kind: Kind) -> LogStreamDestination {
     LogStreamDestination { kind: Some(kind), ..Default::default() }
@@ -201,6 +211,84 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
     };
     let refused = streams.update(update).await.unwrap_err();
     assert!(Refusal::of(&refused).names("destination", "CONFLICT"));
+}
+
+/// The signing secret is never sent: it stays when the place changes, and nothing goes out unsigned.
+async fn a_moved_destination_still_signs(engine: Engine) {
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    let mut destination = to_https(&receiver, TOKEN);
+    let Some(Kind::GenericHttps(https)) = &mut destination.kind else { panic!() };
+    https.signing_secret = SIGNING_SECRET.into();
+    let id = create(&server, stream_of_acme(destination)).await;
+    let signed = GenericHttps::new(TOKEN, RequestForm::Json).with_secret(SIGNING_SECRET);
+    let another = Receiver::start(signed).await;
+    let mut streams = server.log_streams().await;
+    let update = |token: &str| LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(to_https(&another, token)),
+        ..Default::default()
+    };
+    let refused = streams.update(update("")).await.unwrap_err();
+    let field = "destination.generic_https.headers[0].value";
+    assert!(Refusal::of(&refused).names(field, "REQUIRED"), "{refused:?}");
+    streams.update(update(TOKEN)).await.unwrap();
+    record(&mut server.client().await, "acme", 1).await;
+    until_next(&server, &id, 1).await;
+    assert_eq!(another.count(), 1);
+}
+
+async fn a_role_has_an_external_id_that_stays(engine: Engine) {
+    let server = server(engine).await;
+    let s3 = |s3: S3Destination| to(Kind::S3(S3Destination { bucket: "logs".into(), ..s3 }));
+    let key = || {
+        s3(S3Destination {
+            access_key_id: "AKIA".into(),
+            secret_access_key: TOKEN.into(),
+            ..Default::default()
+        })
+    };
+    let role = || {
+        let (role_name, account_id) = ("writer".into(), "123456789012".into());
+        s3(S3Destination { role_name, account_id, ..Default::default() })
+    };
+    let request = LogStreamsCreateRequest { paused: true, ..stream_of_acme(key()) };
+    let id = create(&server, request).await;
+    let external_id = async || match get(&server, &id).await.destination.unwrap().kind {
+        Some(Kind::S3(s3)) => s3.external_id,
+        other => panic!("{other:?}"),
+    };
+    let update = async |destination| {
+        let destination = Some(destination);
+        let log_stream_id = id.clone();
+        let update = LogStreamsUpdateRequest { log_stream_id, destination, ..Default::default() };
+        server.log_streams().await.update(update).await.unwrap();
+    };
+    assert_eq!(external_id().await, "");
+    update(role()).await;
+    let made = external_id().await;
+    assert_eq!(made.len(), 32, "{made}");
+    update(key()).await;
+    update(role()).await;
+    assert_eq!(external_id().await, made);
+}
+
+async fn certificates_belong_to_a_kind(engine: Engine) {
+    let (server, receiver) = (server(engine).await, datadog_receiver().await);
+    let id = create(&server, stream_of_acme(to_datadog(&receiver))).await;
+    let destination =
+        LogStreamDestination { kind: None, ca_certificates_pem: receiver.ca_pem().to_owned() };
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(destination),
+        ..Default::default()
+    };
+    let refused = server.log_streams().await.update(update).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("destination.kind", "REQUIRED"));
+    let rest = Rest::new(&server);
+    let body = serde_json::json!({"ca_certificates_pem": receiver.ca_pem()});
+    let answer = rest.put(&format!("/v1/log_streams/{id}"), body).await;
+    assert_eq!(answer.status, 422, "{answer:?}");
+    assert_eq!(answer.errors()[0].0, "config");
 }
 
 async fn the_system_log_can_be_read_and_not_written(engine: Engine) {

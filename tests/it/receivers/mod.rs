@@ -11,6 +11,7 @@
 
 pub mod azure_sentinel;
 mod datadog;
+mod flaky_bucket;
 mod generic_https;
 pub mod servers;
 pub mod snowflake;
@@ -44,6 +45,7 @@ use tokio_rustls::TlsAcceptor;
 pub use self::{
     azure_sentinel::AzureSentinel,
     datadog::Datadog,
+    flaky_bucket::FlakyBucket,
     generic_https::{GenericHttps, RequestForm},
     snowflake::Snowflake,
     splunk::Splunk,

@@ -15,10 +15,16 @@ use crate::{
     service::{error::Error, log_streams::DestinationDraft},
 };
 
-/// A destination as sent; `None` if none was.
+/// A destination as sent; `None` if none was. One with certificates alone is refused: they belong to a
+/// kind.
 pub fn draft(sent: Option<v1::LogStreamDestination>) -> Result<Option<DestinationDraft>, Error> {
-    let Some(v1::LogStreamDestination { kind: Some(kind), ca_certificates_pem }) = sent else {
-        return Ok(None);
+    let v1::LogStreamDestination { kind, ca_certificates_pem } = sent.unwrap_or_default();
+    let Some(kind) = kind else {
+        if ca_certificates_pem.is_empty() {
+            return Ok(None);
+        }
+        let why = "destination.kind is required with destination.ca_certificates_pem";
+        return Err(vec![Violation::new("destination.kind", Reason::Required, why)].into());
     };
     let mut secrets = Secrets::default();
     let destination = match kind {

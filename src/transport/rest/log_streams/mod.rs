@@ -100,11 +100,12 @@ pub struct CreateLogStream {
 pub struct UpdateLogStream {
     /// What people call it.
     name: Option<String>,
-    /// The destination, all of it; secrets that are absent or empty stay what they were.
+    /// The destination, all of it; secrets that are absent or empty stay what they were, as in the gRPC
+    /// contract.
     #[serde(default, deserialize_with = "lenient::present_map")]
     #[schema(value_type = Object)]
     config: Option<Map<String, Value>>,
-    /// Goes with `config`; absent means none.
+    /// Goes with `config`, which is required with it; absent means none.
     #[serde(default, deserialize_with = "lenient::text")]
     ca_certificates_pem: String,
     /// `workos` or `ocsf`.
@@ -229,6 +230,10 @@ async fn update_log_stream(
     Sent(sent): Sent<UpdateLogStream>,
 ) -> Result<JsonBody<LogStreamBody>, Refusal> {
     let configured = match sent.config {
+        None if !sent.ca_certificates_pem.is_empty() => {
+            let why = "config is required with ca_certificates_pem";
+            return Err(Error::from(vec![Violation::new("config", Reason::Required, why)]).into());
+        }
         None => None,
         Some(config) => {
             let kind = services.log_streams.get(&caller, &id).await?.destination.kind();
