@@ -243,12 +243,12 @@ fn give_external_id(destination: &mut Destination, older: Option<&Destination>) 
 
 /// Where a stream sends, without the paths of URLs, which may be secret.
 fn hosts(stream: &LogStream) -> Vec<String> {
-    let addresses = stream.destination.addresses().into_iter().filter(|text| !text.is_empty());
     let host = |text: &str| {
         let url = url::Url::parse(text).ok();
         url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| text.to_owned())
     };
-    addresses.map(host).collect()
+    let addresses = stream.destination.addresses();
+    addresses.iter().filter(|text| !text.is_empty()).map(|text| host(text)).collect()
 }
 
 /// What the system log tells of a stream's configuration, with the secrets that it had before a change.
