@@ -168,6 +168,8 @@ impl Runner {
         let mut prepared: Option<(Turn, Batch)> = None;
         while !self.stop.is_cancelled() {
             if self.redrives {
+                // It needs turns of its own.
+                prepared = None;
                 self.redrives = self.redrive(follower, sink).await?;
                 if self.redrives && follower.size() <= self.learned.next {
                     continue;

@@ -1,9 +1,9 @@
 //! Destinations that misbehave: the stream tells, tries again, loses nothing, and disturbs nobody.
 
 use audit_logs::proto::v1::{
-    LogStreamDestination, LogStreamState, LogStreamsCreateRequest,
-    LogStreamsRedriveDeadLettersRequest, LogStreamsUpdateRequest, S3Destination,
-    log_stream_destination::Kind, log_streams_create_request::Start,
+    LogStreamDestination, LogStreamState, LogStreamsCreateRequest, LogStreamsPauseRequest,
+    LogStreamsRedriveDeadLettersRequest, LogStreamsResumeRequest, LogStreamsUpdateRequest,
+    S3Destination, log_stream_destination::Kind, log_streams_create_request::Start,
 };
 
 use super::support::{
@@ -23,6 +23,7 @@ on_every_engine!(
     a_destination_that_refuses_everything_keeps_the_log,
     a_destination_that_finds_everything_too_large_keeps_the_log,
     what_is_too_large_is_split,
+    one_turn_is_enough_for_a_backlog_and_dead_letters,
     a_hanging_destination_disturbs_nobody,
     the_wish_to_be_left_alone_is_heard,
     what_was_taken_of_a_batch_is_not_sent_again,
@@ -132,7 +133,7 @@ async fn a_destination_that_refuses_everything_keeps_the_log(engine: Engine) {
     let given_up = dead_letters(&server, &id).await.len();
     assert_eq!((given_up, stream.next_sequence), (20, 20));
     receiver.heal();
-    let resume = audit_logs::proto::v1::LogStreamsResumeRequest { log_stream_id: id.clone() };
+    let resume = LogStreamsResumeRequest { log_stream_id: id.clone() };
     server.log_streams().await.resume(resume).await.unwrap();
     until_next(&server, &id, 60).await;
     assert_eq!(receiver.ids(), ids[20..]);
@@ -155,7 +156,7 @@ async fn a_destination_that_finds_everything_too_large_keeps_the_log(engine: Eng
         (20, 20)
     );
     receiver.heal();
-    let resume = audit_logs::proto::v1::LogStreamsResumeRequest { log_stream_id: id.clone() };
+    let resume = LogStreamsResumeRequest { log_stream_id: id.clone() };
     server.log_streams().await.resume(resume).await.unwrap();
     until_next(&server, &id, 60).await;
     assert_eq!(receiver.ids(), ids[20..]);
@@ -176,6 +177,34 @@ async fn what_is_too_large_is_split(engine: Engine) {
     .await;
     until_next(&server, &id, 50).await;
     assert_eq!(receiver.ids(), ids);
+    assert!(dead_letters(&server, &id).await.is_empty());
+}
+
+async fn one_turn_is_enough_for_a_backlog_and_dead_letters(engine: Engine) {
+    let server = TestServer::start_with(engine, |changed| {
+        settings(changed);
+        changed.log_streams.deliveries = 1;
+    })
+    .await;
+    prepare(&server).await;
+    let receiver = https_receiver().await;
+    receiver.misbehave(Fault::Says(422, "no"), usize::MAX);
+    let id = create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let mut client = server.client().await;
+    record(&mut client, "acme", 15).await;
+    until_next(&server, &id, 15).await;
+    receiver.heal();
+    let mut streams = server.log_streams().await;
+    streams.pause(LogStreamsPauseRequest { log_stream_id: id.clone() }).await.unwrap();
+    for _ in 0..5 {
+        crate::watch::support::write(&mut client, 500).await;
+    }
+    let redrive =
+        LogStreamsRedriveDeadLettersRequest { log_stream_id: id.clone(), sequences: Vec::new() };
+    streams.redrive_dead_letters(redrive).await.unwrap();
+    streams.resume(LogStreamsResumeRequest { log_stream_id: id.clone() }).await.unwrap();
+    until_next(&server, &id, 2_515).await;
+    until_arrived(&receiver, 2_515).await;
     assert!(dead_letters(&server, &id).await.is_empty());
 }
 
@@ -215,7 +244,7 @@ async fn the_wish_to_be_left_alone_is_heard(engine: Engine) {
     assert!((3_599..=3_601).contains(&wait), "{wait}");
     assert_eq!((receiver.requests(), status.consecutive_failures), (1, 1));
     // Who knows better says so.
-    let resume = audit_logs::proto::v1::LogStreamsResumeRequest { log_stream_id: id.clone() };
+    let resume = LogStreamsResumeRequest { log_stream_id: id.clone() };
     server.log_streams().await.resume(resume).await.unwrap();
     until_arrived(&receiver, 1).await;
     assert_eq!(receiver.ids(), ids);
