@@ -5,14 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use rand::RngExt;
-
 use super::{
     Rules,
     error::{Code, Error, Kind, Result},
     lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
+    prepared::prepared,
     receipts::{self, Receipt},
     require,
     schemas::{Lookup, Schemas},
@@ -23,9 +22,9 @@ use crate::{
     domain::{
         api_key::Scope,
         caller::{Caller, Tenant},
-        canonical::{canonical_event, canonical_sent_event},
+        canonical::canonical_sent_event,
         clock::Clock,
-        event::{Event, EventRecord, LoggedEvent},
+        event::{Event, EventRecord},
         event_draft::EventDraft,
         filter::EventQueryDraft,
         idempotency::{Idempotency, IdempotencyKey},
@@ -34,8 +33,7 @@ use crate::{
         page::{Page, parse_event_cursor},
         violation::{Reason, Violation, Violations},
     },
-    merkle,
-    store::{Appended, EventColumns, LeafData, PreparedEvent, Store},
+    store::{Appended, LeafData, PreparedEvent, Store},
 };
 
 /// Records and reads events.
@@ -323,37 +321,15 @@ impl Events {
         idempotency: &Idempotency,
     ) -> Result<PreparedEvent> {
         let Tenant { environment, organization } = tenant;
-        let internal = |error: serde_json::Error| Error::Internal(error.to_string());
         let idempotency_key = match idempotency {
             Idempotency::Off => None,
             Idempotency::Keyed(supplied) => {
-                let sent = canonical_sent_event(&event).map_err(internal)?;
+                let sent = canonical_sent_event(&event)
+                    .map_err(|error| Error::Internal(error.to_string()))?;
                 Some(IdempotencyKey::derive(&environment, &organization, supplied, &sent))
             }
         };
-        let created_at = self.clock.now();
-        let (id, salt) = {
-            let mut random = rand::rng();
-            (EventId::generate(created_at, &mut random), random.random())
-        };
-        let logged = LoggedEvent { id, organization_id: organization, created_at, event };
-        let payload = canonical_event(&logged).map_err(internal)?;
-        if payload.len() > limits::EVENT_BYTES {
-            let description = format!("an event must have at most {} bytes", limits::EVENT_BYTES);
-            return Err(vec![Violation::new("event", Reason::TooLarge, description)].into());
-        }
-        let LoggedEvent { id, organization_id, event, .. } = logged;
-        let leaf_hash = merkle::leaf_hash(&salt, &payload);
-        Ok(PreparedEvent {
-            organization_id,
-            id,
-            created_at,
-            columns: EventColumns::of(event),
-            payload,
-            salt,
-            leaf_hash,
-            idempotency_key,
-        })
+        prepared(organization, event, self.clock.now(), idempotency_key)
     }
 
     /// Returns one event.

@@ -11,6 +11,7 @@ pub mod lanes;
 mod legal_holds;
 pub mod log_streams;
 pub mod organizations;
+mod prepared;
 pub mod receipts;
 mod remembered;
 pub mod schemas;

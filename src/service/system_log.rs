@@ -3,20 +3,15 @@
 
 use std::sync::Arc;
 
-use rand::RngExt;
 use serde_json::Value;
 
-use super::{lanes::Lanes, organizations::Organizations};
-use crate::{
-    domain::{
-        caller::Tenant,
-        canonical::canonical_event,
-        clock::Clock,
-        event::{Context, Event, LoggedEvent, Metadata, Party},
-        ids::{EnvironmentId, EventId, OrganizationId},
-    },
-    merkle,
-    store::{EventColumns, PreparedEvent},
+use super::{error::Result, lanes::Lanes, organizations::Organizations, prepared::prepared};
+use crate::domain::{
+    caller::Tenant,
+    clock::Clock,
+    event::{Context, Event, Metadata, Party},
+    ids::{EnvironmentId, OrganizationId},
+    limits::METADATA_VALUE_CHARS,
 };
 
 /// Records what happened to the service itself. Cheap to clone.
@@ -51,9 +46,6 @@ pub enum SystemActor {
     Key(String),
 }
 
-/// Most characters of a text in the metadata of an event.
-const TEXT_CHARS: usize = crate::domain::limits::METADATA_VALUE_CHARS;
-
 impl SystemLog {
     /// Events go through `lanes`, into organizations that are registered when first needed.
     pub const fn new(clock: Arc<dyn Clock>, organizations: Organizations, lanes: Lanes) -> Self {
@@ -69,53 +61,23 @@ impl SystemLog {
         }
     }
 
-    async fn try_record(&self, event: SystemEvent) -> super::error::Result<()> {
+    async fn try_record(&self, event: SystemEvent) -> Result<()> {
         let organization = OrganizationId::system(&event.environment);
         let tenant = Tenant { environment: event.environment.clone(), organization };
         self.organizations.settle_system(&tenant).await?;
-        let prepared = self.prepare(tenant.organization, event)?;
+        let now = self.clock.now();
+        let event = Event {
+            action: event.action.to_owned(),
+            version: 1,
+            occurred_at: now,
+            actor: actor(event.actor),
+            targets: event.targets.into_iter().map(|(kind, id)| party(kind, id)).collect(),
+            context: Context { location: "service".to_owned(), user_agent: None },
+            metadata: bounded(event.metadata),
+        };
+        let prepared = prepared(tenant.organization, event, now, None)?;
         self.lanes.submit(vec![prepared]).await.map_err(|refused| refused.error)?;
         Ok(())
-    }
-
-    fn prepare(
-        &self,
-        organization: OrganizationId,
-        event: SystemEvent,
-    ) -> super::error::Result<PreparedEvent> {
-        let now = self.clock.now();
-        let (id, salt) = {
-            let mut random = rand::rng();
-            (EventId::generate(now, &mut random), random.random())
-        };
-        let logged = LoggedEvent {
-            id,
-            organization_id: organization,
-            created_at: now,
-            event: Event {
-                action: event.action.to_owned(),
-                version: 1,
-                occurred_at: now,
-                actor: actor(event.actor),
-                targets: event.targets.into_iter().map(|(kind, id)| party(kind, id)).collect(),
-                context: Context { location: "service".to_owned(), user_agent: None },
-                metadata: bounded(event.metadata),
-            },
-        };
-        let internal = |error: serde_json::Error| super::error::Error::Internal(error.to_string());
-        let payload = canonical_event(&logged).map_err(internal)?;
-        let leaf_hash = merkle::leaf_hash(&salt, &payload);
-        let LoggedEvent { id, organization_id, event, .. } = logged;
-        Ok(PreparedEvent {
-            organization_id,
-            id,
-            created_at: now,
-            columns: EventColumns::of(event),
-            payload,
-            salt,
-            leaf_hash,
-            idempotency_key: None,
-        })
     }
 }
 
@@ -133,7 +95,7 @@ fn party(kind: &str, id: String) -> Party {
 /// The facts within the limits of any event.
 fn bounded(facts: Vec<(&'static str, Value)>) -> Metadata {
     let bounded = |value| match value {
-        Value::String(text) => Value::String(text.chars().take(TEXT_CHARS).collect()),
+        Value::String(text) => Value::String(text.chars().take(METADATA_VALUE_CHARS).collect()),
         other => other,
     };
     facts.into_iter().map(|(name, value)| (name.to_owned(), bounded(value))).collect()
