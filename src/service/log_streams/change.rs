@@ -60,6 +60,13 @@ pub struct LogStreamChanges {
     pub payload: Option<PayloadForm>,
 }
 
+/// A log stream as it is to be.
+struct Changed {
+    stored: StoredLogStream,
+    /// Whether its secrets are others than before: sealed, the same look different each time.
+    secrets_changed: bool,
+}
+
 impl LogStreams {
     /// Creates a log stream.
     pub async fn create(&self, caller: &Caller, new: NewLogStream) -> Result<LogStream> {
@@ -104,7 +111,7 @@ impl LogStreams {
                 return Err(Error::TooManyLogStreams(limits::LOG_STREAMS));
             }
             this.changed.notify_one();
-            let facts = facts(&stored, None);
+            let facts = facts(&stored.stream);
             this.record(&by, &stored.stream, "log_stream.created", facts).await;
             Ok(stored.stream)
         })
@@ -120,15 +127,16 @@ impl LogStreams {
     ) -> Result<LogStream> {
         for _ in 0..TRIES {
             let found = self.find(caller, id).await?;
-            let before = found.secrets.clone();
-            let updated = self.changed_stream(found, changes.clone())?;
+            let Changed { stored: updated, secrets_changed } =
+                self.changed_stream(found, changes.clone())?;
             let (this, by) = (self.clone(), caller.clone());
             let key = updated.stream.id.clone();
             let is_done = to_its_end(async move {
                 let is_done = this.store.update_log_stream(&updated).await?;
                 if is_done {
                     this.changed.notify_one();
-                    let facts = facts(&updated, Some(&before));
+                    let mut facts = facts(&updated.stream);
+                    facts.push(("secrets_changed", secrets_changed.into()));
                     this.record(&by, &updated.stream, "log_stream.updated", facts).await;
                 }
                 Ok(is_done)
@@ -143,11 +151,7 @@ impl LogStreams {
         Err(Error::ChangedMeanwhile)
     }
 
-    fn changed_stream(
-        &self,
-        found: StoredLogStream,
-        changes: LogStreamChanges,
-    ) -> Result<StoredLogStream> {
+    fn changed_stream(&self, found: StoredLogStream, changes: LogStreamChanges) -> Result<Changed> {
         let mut stream = found.stream.clone();
         let mut violations = Violations::default();
         if let Some(name) = changes.name {
@@ -159,7 +163,8 @@ impl LogStreams {
         let Some(mut draft) = changes.destination else {
             violations.extend(form_faults(&stream.destination, Some(stream.payload)));
             violations.into_result(())?;
-            return Ok(StoredLogStream { stream, secrets: found.secrets });
+            let stored = StoredLogStream { stream, secrets: found.secrets };
+            return Ok(Changed { stored, secrets_changed: false });
         };
         if draft.destination.kind() != stream.destination.kind() {
             let description = format!(
@@ -174,15 +179,16 @@ impl LogStreams {
         // none vanishes, for all of those are required.
         let stays = draft.destination.addresses() == stream.destination.addresses()
             && draft.ca_certificates_pem == stream.ca_certificates_pem;
-        let older = self.credentials.open(&found).unwrap_or_default();
-        let older = if stays { older } else { older.that_stay_here() };
+        let before = self.credentials.open(&found).unwrap_or_default();
+        let older = if stays { before.clone() } else { before.clone().that_stay_here() };
         draft.secrets = draft.secrets.or(&older).of(&draft.destination);
         violations.extend(self.faults(&draft, Some(stream.payload)));
         violations.into_result(())?;
         give_external_id(&mut draft.destination, Some(&stream.destination));
         stream.destination = draft.destination;
         stream.ca_certificates_pem = draft.ca_certificates_pem;
-        self.sealed(stream, &draft.secrets)
+        let stored = self.sealed(stream, &draft.secrets)?;
+        Ok(Changed { stored, secrets_changed: draft.secrets != before })
     }
 
     /// What is wrong with a destination.
@@ -251,18 +257,12 @@ fn hosts(stream: &LogStream) -> Vec<String> {
     addresses.iter().filter(|text| !text.is_empty()).map(|text| host(text)).collect()
 }
 
-/// What the system log tells of a stream's configuration, with the secrets that it had before a change.
-fn facts(
-    stored: &StoredLogStream,
-    before: Option<&Option<Vec<u8>>>,
-) -> Vec<(&'static str, serde_json::Value)> {
-    let stream = &stored.stream;
-    let mut facts = vec![
+/// What the system log tells of a stream's configuration.
+fn facts(stream: &LogStream) -> Vec<(&'static str, serde_json::Value)> {
+    vec![
         ("type", stream.destination.kind().into()),
         ("payload", stream.payload.as_str().into()),
         ("name", stream.name.clone().into()),
         ("hosts", hosts(stream).join(" ").into()),
-    ];
-    facts.extend(before.map(|before| ("secrets_changed", (*before != stored.secrets).into())));
-    facts
+    ]
 }

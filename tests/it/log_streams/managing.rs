@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::support::{
     TOKEN, create, datadog_receiver, get, https_receiver, record, server, stream_of_acme,
-    to_datadog, to_https, until_next,
+    to_datadog, to_datadog_with, to_https, until_next,
 };
 use crate::{
     receivers::{GenericHttps, Receiver, RequestForm},
@@ -187,6 +187,27 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
     let stream = get(&server, &id).await;
     assert_eq!((stream.name.as_str(), stream.payload()), ("SOC", LogStreamPayload::Ocsf));
     assert!(receiver.accepted()[0].get("class_uid").is_some(), "{:?}", receiver.accepted());
+    // Which of the two changed secrets is in the environment's own log: none so far.
+    let changed = |told: &str| {
+        format!(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM events WHERE action = 'log_stream.updated' \
+             AND {} LIKE '%\"secrets_changed\":{told}%'",
+            if engine == Engine::Sqlite {
+                "CAST(payload AS TEXT)"
+            } else {
+                "convert_from(payload, 'UTF8')"
+            }
+        )
+    };
+    let told = async |told| server.query_integers(&changed(told)).await[0];
+    assert_eq!((told("false").await, told("true").await), (2, 0));
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(to_datadog_with(&receiver, "another-key")),
+        ..Default::default()
+    };
+    streams.update(update).await.unwrap();
+    assert_eq!((told("false").await, told("true").await), (2, 1));
     // With another place it must be sent again: it was not meant for that.
     let elsewhere = LogStreamDestination {
         kind: Some(Kind::Datadog(DatadogDestination {

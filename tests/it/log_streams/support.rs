@@ -95,8 +95,12 @@ pub fn to_https<P: Protocol>(receiver: &Receiver<P>, token: &str) -> LogStreamDe
 }
 
 pub fn to_datadog(receiver: &Receiver<Datadog>) -> LogStreamDestination {
+    to_datadog_with(receiver, TOKEN)
+}
+
+pub fn to_datadog_with(receiver: &Receiver<Datadog>, key: &str) -> LogStreamDestination {
     let kind = Kind::Datadog(DatadogDestination {
-        api_key: TOKEN.to_owned(),
+        api_key: key.to_owned(),
         endpoint: receiver.url(),
         ..Default::default()
     });
