@@ -24,6 +24,7 @@ on_every_engine!(
     a_destination_that_finds_everything_too_large_keeps_the_log,
     what_is_too_large_is_split,
     one_turn_is_enough_for_a_backlog_and_dead_letters,
+    a_dead_letter_that_is_gone_makes_nothing_well,
     a_hanging_destination_disturbs_nobody,
     the_wish_to_be_left_alone_is_heard,
     what_was_taken_of_a_batch_is_not_sent_again,
@@ -206,6 +207,36 @@ async fn one_turn_is_enough_for_a_backlog_and_dead_letters(engine: Engine) {
     until_next(&server, &id, 2_515).await;
     until_arrived(&receiver, 2_515).await;
     assert!(dead_letters(&server, &id).await.is_empty());
+}
+
+async fn a_dead_letter_that_is_gone_makes_nothing_well(engine: Engine) {
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    receiver.misbehave(Fault::Says(422, "no"), usize::MAX);
+    let id = create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let mut client = server.client().await;
+    record(&mut client, "acme", 1).await;
+    until_next(&server, &id, 1).await;
+    receiver.misbehave(Fault::Status(503, None), usize::MAX);
+    record(&mut client, "acme", 1).await;
+    until_state(&server, &id, LogStreamState::Error).await;
+    // As retention does it.
+    server.execute("DELETE FROM events WHERE organization_id = 'acme' AND sequence = 0").await;
+    let before = status(&server, &id).await.consecutive_failures;
+    let redrive =
+        LogStreamsRedriveDeadLettersRequest { log_stream_id: id.clone(), sequences: Vec::new() };
+    server.log_streams().await.redrive_dead_letters(redrive).await.unwrap();
+    until("it is no dead letter any more", async || {
+        dead_letters(&server, &id).await.is_empty().then_some(())
+    })
+    .await;
+    until("the next event was tried again", async || {
+        (status(&server, &id).await.consecutive_failures > before).then_some(())
+    })
+    .await;
+    // It never was anything else: no change was recorded but the first.
+    let changes =
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM events WHERE action = 'log_stream.state_changed'";
+    assert_eq!(server.query_integers(changes).await, [1]);
 }
 
 async fn a_hanging_destination_disturbs_nobody(engine: Engine) {

@@ -14,6 +14,16 @@ const REDRIVEN_AT_ONCE: u64 = 10;
 /// How often a dead letter may fail in a way that may pass before it counts as sent in vain.
 const MOST_TIMES_STUCK: u32 = 3;
 
+/// What became of an event that was to be sent again.
+enum Again {
+    Taken,
+    Refused(String),
+    /// It is erased.
+    Gone,
+    /// It has no form that the destination takes: that was never asked.
+    Impossible(String),
+}
+
 impl Runner {
     /// Sends some of the dead letters again that a caller asked for. Returns whether there are more.
     pub(super) async fn redrive(
@@ -31,14 +41,15 @@ impl Runner {
             let turn = self.turns.take(self.is_in_trouble()).await;
             let sent = self.send_again(follower, sink, letter.sequence).await;
             drop(turn);
+            if matches!(sent, Ok(Again::Taken | Again::Refused(_))) {
+                self.is_well_without_events().await;
+            }
             match sent {
-                Ok(None) => {
+                Ok(Again::Taken | Again::Gone) => {
                     store.remove_dead_letter(&self.key, letter.sequence).await?;
-                    self.is_well_without_events().await;
                 }
-                Ok(Some(reason)) => {
+                Ok(Again::Refused(reason) | Again::Impossible(reason)) => {
                     store.keep_dead_letter(&self.key, letter.sequence, &reason).await?;
-                    self.is_well_without_events().await;
                 }
                 Err(pause) => {
                     let (stuck, times) = self.stuck;
@@ -78,28 +89,28 @@ impl Runner {
         self.tell_of_success().await;
     }
 
-    /// Sends one event again. `None` if it was taken or is erased, otherwise why it was not.
+    /// Sends one event again. An error is a failure that is not about the event.
     async fn send_again(
         &self,
         follower: &Follower,
         sink: &dyn Sink,
         sequence: u64,
-    ) -> Result<Option<String>, Pause> {
+    ) -> Result<Again, Pause> {
         let one = PartBounds { events: 1, bytes: usize::MAX };
         let (events, _) = follower.read(sequence..sequence.saturating_add(1), one).await?;
         let Some(event) = events.first().filter(|event| event.sequence == sequence) else {
-            return Ok(None);
+            return Ok(Again::Gone);
         };
         let now = self.forwarder.clock.now();
         let encoded = match batch::encoded(event, sink, sink.limits(), now) {
             Ok(encoded) => encoded,
-            Err((_, reason)) => return Ok(Some(reason)),
+            Err((_, reason)) => return Ok(Again::Impossible(reason)),
         };
         match sink.send(&[encoded], now).await {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Again::Taken),
             Err(failure) => match failure.kind {
                 FailureKind::Temporary { .. } | FailureKind::Invalid => Err(failure.into()),
-                _ => Ok(Some(failure.message)),
+                _ => Ok(Again::Refused(failure.message)),
             },
         }
     }
