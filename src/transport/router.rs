@@ -28,7 +28,8 @@ use super::{
         ApiKeysService, AuditLogsService, LogStreamsService, OrganizationsService,
         TransparencyLogService,
     },
-    http::{self, refusal::Refusal, request_id},
+    http::{self, refusal::Refusal},
+    request_id,
     rest::{self, RestRules},
     undecodable,
 };
@@ -166,10 +167,11 @@ pub async fn routes(
         .merge(download)
         .merge(tlog)
         .merge(health)
-        .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .method_not_allowed_fallback(async || Refusal::WrongMethod);
+    let router = grpc
+        .merge(http)
+        .fallback_service(any(unknown))
         .layer(middleware::from_fn(request_id::assign));
-    let unknown = any(unknown).layer(middleware::from_fn(request_id::assign));
-    let router = grpc.merge(http).fallback_service(unknown);
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
 }
@@ -201,7 +203,7 @@ async fn only_grpc(request: Request, next: Next) -> Response {
     if is_grpc(&request) {
         return next.run(request).await;
     }
-    request_id::with_id(Refusal::NotGrpc.into_response())
+    Refusal::NotGrpc.into_response()
 }
 
 /// Answers what no route matches, in the language of the request.

@@ -6,6 +6,5 @@ pub mod health;
 pub mod json;
 pub mod path;
 pub mod refusal;
-pub mod request_id;
 pub mod timeout;
 pub mod tlog;

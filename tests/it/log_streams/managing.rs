@@ -23,6 +23,8 @@ on_every_engine!(
     a_bad_destination_is_refused_by_its_fields,
     the_number_of_streams_is_bounded,
     an_update_keeps_what_it_does_not_name,
+    an_update_tells_whether_secrets_changed,
+    a_secret_does_not_follow_its_destination_elsewhere,
     a_moved_destination_still_signs,
     a_role_has_an_external_id_that_stays,
     certificates_belong_to_a_kind,
@@ -187,7 +189,34 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
     let stream = get(&server, &id).await;
     assert_eq!((stream.name.as_str(), stream.payload()), ("SOC", LogStreamPayload::Ocsf));
     assert!(receiver.accepted()[0].get("class_uid").is_some(), "{:?}", receiver.accepted());
-    // Which of the two changed secrets is in the environment's own log: none so far.
+    // Another kind is another stream.
+    let other = https_receiver().await;
+    let update = LogStreamsUpdateRequest {
+        log_stream_id: id,
+        destination: Some(to_https(&other, TOKEN)),
+        ..Default::default()
+    };
+    let refused = streams.update(update).await.unwrap_err();
+    assert!(Refusal::of(&refused).names("destination", "CONFLICT"));
+}
+
+async fn an_update_tells_whether_secrets_changed(engine: Engine) {
+    let (server, receiver) = (server(engine).await, datadog_receiver().await);
+    let id = create(&server, stream_of_acme(to_datadog(&receiver))).await;
+    let mut streams = server.log_streams().await;
+    let rename = LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        name: Some("SOC".into()),
+        ..Default::default()
+    };
+    streams.update(rename).await.unwrap();
+    let with_key = |key| LogStreamsUpdateRequest {
+        log_stream_id: id.clone(),
+        destination: Some(to_datadog_with(&receiver, key)),
+        ..Default::default()
+    };
+    // Sent without its secret, a destination keeps it.
+    streams.update(with_key("")).await.unwrap();
     let changed = |told: &str| {
         format!(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM events WHERE action = 'log_stream.updated' \
@@ -201,14 +230,14 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
     };
     let told = async |told| server.query_integers(&changed(told)).await[0];
     assert_eq!((told("false").await, told("true").await), (2, 0));
-    let update = LogStreamsUpdateRequest {
-        log_stream_id: id.clone(),
-        destination: Some(to_datadog_with(&receiver, "another-key")),
-        ..Default::default()
-    };
-    streams.update(update).await.unwrap();
+    streams.update(with_key("another-key")).await.unwrap();
     assert_eq!((told("false").await, told("true").await), (2, 1));
-    // With another place it must be sent again: it was not meant for that.
+}
+
+async fn a_secret_does_not_follow_its_destination_elsewhere(engine: Engine) {
+    let (server, receiver) = (server(engine).await, datadog_receiver().await);
+    let id = create(&server, stream_of_acme(to_datadog(&receiver))).await;
+    // It must be sent again: it was not meant for that place.
     let elsewhere = LogStreamDestination {
         kind: Some(Kind::Datadog(DatadogDestination {
             endpoint: "https://elsewhere.example".into(),
@@ -217,21 +246,12 @@ async fn an_update_keeps_what_it_does_not_name(engine: Engine) {
         ca_certificates_pem: receiver.ca_pem().to_owned(),
     };
     let update = LogStreamsUpdateRequest {
-        log_stream_id: id.clone(),
+        log_stream_id: id,
         destination: Some(elsewhere),
         ..Default::default()
     };
-    let refused = streams.update(update).await.unwrap_err();
+    let refused = server.log_streams().await.update(update).await.unwrap_err();
     assert!(Refusal::of(&refused).names("destination.datadog.api_key", "REQUIRED"));
-    // Another kind is another stream.
-    let other = https_receiver().await;
-    let update = LogStreamsUpdateRequest {
-        log_stream_id: id,
-        destination: Some(to_https(&other, TOKEN)),
-        ..Default::default()
-    };
-    let refused = streams.update(update).await.unwrap_err();
-    assert!(Refusal::of(&refused).names("destination", "CONFLICT"));
 }
 
 /// The signing secret is never sent: it stays when the place changes, and nothing goes out unsigned.

@@ -27,7 +27,26 @@ on_every_engine!(
     a_refusal_of_a_long_cursor_gets_through,
     a_refusal_of_a_long_path_gets_through,
     a_refusal_with_long_descriptions_gets_through,
+    every_answer_tells_the_request_by_its_id,
 );
+
+async fn every_answer_tells_the_request_by_its_id(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut client = server.client().await;
+    let sent = "checkout-7f3a";
+    let mut request = tonic::Request::new(ListActionsRequest::default());
+    request.metadata_mut().insert("x-request-id", sent.parse().unwrap());
+    let answer = client.list_actions(request).await.unwrap();
+    assert_eq!(answer.metadata().get("x-request-id").unwrap(), sent);
+    // A refusal has one too; what is no id is replaced.
+    for unusable in [String::new(), "a b".to_owned(), "x".repeat(129)] {
+        let mut request = tonic::Request::new(create_event("acme", "not.there"));
+        request.metadata_mut().insert("x-request-id", unusable.parse().unwrap());
+        let refused = client.create_event(request).await.unwrap_err();
+        let id = refused.metadata().get("x-request-id").unwrap().to_str().unwrap();
+        assert_eq!(id.len(), 36, "{id}");
+    }
+}
 
 async fn what_is_no_message_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;

@@ -66,7 +66,8 @@ impl Rest {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let answer = Answer::of(request.send().await.unwrap()).await;
+        let sent_id = headers.iter().find(|(name, _)| *name == "x-request-id").map(|sent| sent.1);
+        let answer = Answer::of(request.send().await.unwrap(), sent_id).await;
         description::check(&method, path, &answer);
         answer
     }
@@ -74,12 +75,15 @@ impl Rest {
 
 impl Answer {
     /// Reads an answer and checks what every one must have.
-    async fn of(response: Response) -> Self {
+    async fn of(response: Response, sent_id: Option<&str>) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         assert_eq!(headers["content-type"], "application/json; charset=utf-8");
         let id = headers["x-request-id"].to_str().unwrap();
         let parts: Vec<_> = id.split('-').map(str::len).collect();
-        assert_eq!(parts, [8, 4, 4, 4, 12], "no UUID: {id}");
+        match sent_id {
+            Some(sent) => assert_eq!(id, sent),
+            None => assert_eq!(parts, [8, 4, 4, 4, 12], "no UUID: {id}"),
+        }
         let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         assert!(body.is_object(), "{body}");
         if !status.is_success() {
