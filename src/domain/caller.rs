@@ -31,8 +31,8 @@ impl Caller {
     }
 }
 
-/// An organization that was found to belong to a caller's environment and to be visible to it. Made
-/// only by `service::organizations`.
+/// An organization that was found to belong to a caller's environment and to be visible to it, as
+/// `service::organizations` finds it; or that of something that was found so, as a log stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// The environment.

@@ -1,9 +1,11 @@
 //! Log streams: what forwards a log to a destination, and how it is doing.
 
 use super::{
+    caller::Tenant,
     destination::Destination,
     ids::{EnvironmentId, LogStreamId, OrganizationId},
     timestamp::Timestamp,
+    violation::{Reason, Violations},
 };
 
 /// Whether a log stream delivers.
@@ -65,6 +67,41 @@ impl PayloadForm {
     }
 }
 
+/// A form as a caller sent it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PayloadDraft {
+    /// None was named.
+    #[default]
+    Absent,
+    /// There is none of that name.
+    Unknown,
+    /// This one.
+    Form(PayloadForm),
+}
+
+impl PayloadDraft {
+    /// The form with that name; none is named by an empty text.
+    pub fn from_name(name: &str) -> Self {
+        if name.is_empty() {
+            return Self::Absent;
+        }
+        PayloadForm::from_name(name).map_or(Self::Unknown, Self::Form)
+    }
+
+    /// The form, `default` where none was named.
+    pub fn check(self, default: PayloadForm, violations: &mut Violations) -> PayloadForm {
+        match self {
+            Self::Absent => default,
+            Self::Form(form) => form,
+            Self::Unknown => {
+                let forms = PayloadForm::ALL.map(PayloadForm::as_str).join(" or ");
+                violations.add("payload", Reason::Unknown, format!("payload must be {forms}"));
+                default
+            }
+        }
+    }
+}
+
 /// Names a log stream in the whole deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogStreamKey {
@@ -109,6 +146,12 @@ impl LogStream {
     /// What names it.
     pub fn key(&self) -> LogStreamKey {
         LogStreamKey { organization_id: self.organization_id.clone(), id: self.id.clone() }
+    }
+
+    /// Whose log it forwards.
+    pub fn tenant(&self) -> Tenant {
+        let environment = self.environment_id.clone();
+        Tenant { environment, organization: self.organization_id.clone() }
     }
 
     /// Whether events are to be delivered.

@@ -1,7 +1,7 @@
 //! Log streams, as callers see them.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait, Select, Set, UpdateMany, sea_query::Expr,
 };
 
@@ -65,7 +65,6 @@ impl Store {
 
     /// The oldest log stream of an organization.
     pub async fn first_log_stream(&self, tenant: &Tenant) -> Result<Option<LogStream>> {
-        use sea_orm::QueryOrder;
         let query = log_stream::scoped(&tenant.environment)
             .filter(log_stream::Column::OrganizationId.eq(tenant.organization.as_str()))
             .order_by_asc(log_stream::Column::Id);
@@ -177,12 +176,9 @@ impl Store {
         let tree_size = head.map_or(Ok(0), |head| from_column(head.size, "log_heads", "size"))?;
         let dead_letters =
             log_stream_dead_letter::scoped(&stream.key()).count(self.reader()).await?;
-        let (environment, organization) =
-            (stream.environment_id.clone(), stream.organization_id.clone());
-        let tenant = Tenant { environment, organization };
         let next = stream.progress.next_sequence;
         let oldest_waiting = if next < tree_size {
-            self.first_event_from(&tenant, next).await?.map(|(_, received)| received)
+            self.first_event_from(&stream.tenant(), next).await?.map(|(_, received)| received)
         } else {
             None
         };

@@ -11,8 +11,8 @@ use crate::{
         destination_check::check_destination,
         ids::LogStreamId,
         limits,
-        log_stream::{LogStream, LogStreamState, PayloadForm, StreamProgress},
-        violation::{Reason, Violations},
+        log_stream::{LogStream, LogStreamState, PayloadDraft, PayloadForm, StreamProgress},
+        violation::{Reason, Violation, Violations},
     },
     service::watch::WatchStart,
     store::StoredLogStream,
@@ -41,8 +41,8 @@ pub struct NewLogStream {
     pub name: String,
     /// Where it delivers; `None` if that was not sent.
     pub destination: Option<DestinationDraft>,
-    /// In which form; `None` if it is none that there is.
-    pub payload: Option<PayloadForm>,
+    /// In which form.
+    pub payload: PayloadDraft,
     /// Where it begins.
     pub start: WatchStart,
     /// Whether it waits for Resume.
@@ -57,7 +57,7 @@ pub struct LogStreamChanges {
     /// Another destination of the same kind.
     pub destination: Option<DestinationDraft>,
     /// Another form.
-    pub payload: Option<PayloadForm>,
+    pub payload: PayloadDraft,
 }
 
 /// A log stream as it is to be.
@@ -74,14 +74,12 @@ impl LogStreams {
         let mut violations = Violations::default();
         check_id("organization_id", &new.organization_id, &mut violations);
         violations.optional_text("name", &new.name, limits::SHORT_TEXT_CHARS);
-        if new.payload.is_none() {
-            violations.add("payload", Reason::Unknown, "payload must be WORKOS or OCSF");
-        }
+        let payload = new.payload.check(PayloadForm::default(), &mut violations);
         let Some(draft) = new.destination else {
             violations.add("destination", Reason::Required, "destination is required");
             return Err(violations.into_found().into());
         };
-        violations.extend(self.faults(&draft, new.payload));
+        violations.extend(self.faults(&draft, payload));
         violations.into_result(())?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         let next_sequence = self.starting(&tenant, new.start).await?;
@@ -96,7 +94,7 @@ impl LogStreams {
             name: new.name,
             destination,
             ca_certificates_pem: draft.ca_certificates_pem,
-            payload: new.payload.unwrap_or_default(),
+            payload,
             state: if new.paused { LogStreamState::Inactive } else { LogStreamState::Active },
             progress: StreamProgress { next_sequence, ..Default::default() },
             generation: 0,
@@ -158,10 +156,10 @@ impl LogStreams {
             violations.optional_text("name", &name, limits::SHORT_TEXT_CHARS);
             stream.name = name;
         }
-        stream.payload = changes.payload.unwrap_or(stream.payload);
+        stream.payload = changes.payload.check(stream.payload, &mut violations);
         stream.updated_at = self.clock.now();
         let Some(mut draft) = changes.destination else {
-            violations.extend(form_faults(&stream.destination, Some(stream.payload)));
+            violations.extend(form_faults(&stream.destination, stream.payload));
             violations.into_result(())?;
             let stored = StoredLogStream { stream, secrets: found.secrets };
             return Ok(Changed { stored, secrets_changed: false });
@@ -182,7 +180,7 @@ impl LogStreams {
         let before = self.credentials.open(&found).unwrap_or_default();
         let older = if stays { before.clone() } else { before.clone().that_stay_here() };
         draft.secrets = draft.secrets.or(&older).of(&draft.destination);
-        violations.extend(self.faults(&draft, Some(stream.payload)));
+        violations.extend(self.faults(&draft, stream.payload));
         violations.into_result(())?;
         give_external_id(&mut draft.destination, Some(&stream.destination));
         stream.destination = draft.destination;
@@ -192,11 +190,7 @@ impl LogStreams {
     }
 
     /// What is wrong with a destination.
-    fn faults(
-        &self,
-        draft: &DestinationDraft,
-        payload: Option<PayloadForm>,
-    ) -> Vec<crate::domain::violation::Violation> {
+    fn faults(&self, draft: &DestinationDraft, payload: PayloadForm) -> Vec<Violation> {
         let mut violations = Violations::default();
         let DestinationDraft { destination, secrets, ca_certificates_pem } = draft;
         check_destination(destination, ca_certificates_pem, secrets, self.rules, &mut violations);
@@ -218,17 +212,14 @@ impl LogStreams {
 }
 
 /// What is wrong with the form of events for a destination.
-fn form_faults(
-    destination: &Destination,
-    payload: Option<PayloadForm>,
-) -> Vec<crate::domain::violation::Violation> {
+fn form_faults(destination: &Destination, payload: PayloadForm) -> Vec<Violation> {
     let mut violations = Violations::default();
     let has_its_own = match destination {
         Destination::Otlp(_) => true,
         Destination::Syslog(syslog) => syslog.format == SyslogFormat::Cef,
         _ => false,
     };
-    if has_its_own && payload == Some(PayloadForm::Ocsf) {
+    if has_its_own && payload == PayloadForm::Ocsf {
         let description = "payload must not be OCSF with OTLP or CEF, which have their own form";
         violations.add("payload", Reason::Conflict, description);
     }

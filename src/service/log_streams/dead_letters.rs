@@ -1,10 +1,11 @@
 //! Events that a destination can never take.
 
-use super::{LogStreams, Result};
+use super::{LogStreams, Result, to_its_end};
 use crate::domain::{
     caller::Caller,
     limits,
     log_stream::DeadLetter,
+    page::{Order, PageDraft},
     violation::{Reason, Violations},
 };
 
@@ -27,14 +28,8 @@ impl LogStreams {
         after: Option<u64>,
     ) -> Result<DeadLetterPage> {
         let mut violations = Violations::default();
-        let limit = match u32::try_from(limit) {
-            Ok(0) => limits::PAGE_DEFAULT,
-            Ok(limit) if limit <= limits::PAGE => limit,
-            _ => {
-                violations.add("limit", Reason::OutOfRange, "limit must be 1 to 100");
-                limits::PAGE_DEFAULT
-            }
-        };
+        let page = PageDraft { limit, order: Some(Order::Ascending), ..Default::default() };
+        let limit = page.check(&mut violations).limit;
         let stream = self.find(caller, id).await?.stream;
         violations.into_result(())?;
         let wanted = u64::from(limit);
@@ -57,12 +52,16 @@ impl LogStreams {
         }
         let stream = self.find(caller, id).await?.stream;
         violations.into_result(())?;
-        let count = self.store.redrive_dead_letters(&stream.key(), sequences).await?;
-        if count > 0 {
-            self.changed.notify_one();
-            let facts = vec![("count", count.into())];
-            self.record(caller, &stream, "log_stream.dead_letters_redriven", facts).await;
-        }
-        Ok(count)
+        let (this, by, sequences) = (self.clone(), caller.clone(), sequences.to_vec());
+        to_its_end(async move {
+            let count = this.store.redrive_dead_letters(&stream.key(), &sequences).await?;
+            if count > 0 {
+                this.changed.notify_one();
+                let facts = vec![("count", count.into())];
+                this.record(&by, &stream, "log_stream.dead_letters_redriven", facts).await;
+            }
+            Ok(count)
+        })
+        .await
     }
 }

@@ -204,7 +204,7 @@ impl LogStreams {
             let why = "from_sequence or from_time is required";
             vec![Violation::new("from_sequence", Reason::Required, why)]
         })?;
-        let next = self.starting(&tenant(&stream), from).await?;
+        let next = self.starting(&stream.tenant(), from).await?;
         let (this, by) = (self.clone(), caller.clone());
         to_its_end(async move {
             if !this.store.replay_log_stream(&stream.key(), next).await? {
@@ -274,13 +274,5 @@ pub fn event_of(
             ("organization", stream.organization_id.to_string()),
         ],
         metadata,
-    }
-}
-
-/// Whose log a stream forwards.
-pub fn tenant(stream: &LogStream) -> Tenant {
-    Tenant {
-        environment: stream.environment_id.clone(),
-        organization: stream.organization_id.clone(),
     }
 }

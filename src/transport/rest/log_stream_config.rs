@@ -28,6 +28,9 @@ impl Configured {
         if kind.is_empty() {
             return Err(refused("type", Reason::Required, "type is required".to_owned()));
         }
+        if let Err(error) = parsed(kind, &Map::new()) {
+            return Err(refused("type", Reason::Unknown, format!("type: {error}")));
+        }
         let mut secrets = Secrets::default();
         for name in Destination::all_secret_names() {
             if let Some(value) = config.remove(name) {
@@ -44,8 +47,7 @@ impl Configured {
         }
         // Null is nothing, as everywhere.
         config.retain(|_, value| !value.is_null());
-        let destination: Destination =
-            serde_json::from_value(json!({"type": kind, "config": config})).map_err(unfit)?;
+        let destination = parsed(kind, &config).map_err(unfit)?;
         let own = secrets.clone().of(&destination);
         if let Some((name, _)) = secrets.iter().find(|(name, _)| own.get(name).is_empty()) {
             let why = format!("config.{name} is nothing that {kind} has");
@@ -69,6 +71,10 @@ pub(super) fn config(destination: &Destination) -> Value {
     config
 }
 
+fn parsed(kind: &str, config: &Map<String, Value>) -> Result<Destination, serde_json::Error> {
+    serde_json::from_value(json!({"type": kind, "config": config}))
+}
+
 fn text(name: &str, value: Value) -> Result<String, Error> {
     match value {
         Value::String(text) => Ok(text),
@@ -83,7 +89,7 @@ fn text(name: &str, value: Value) -> Result<String, Error> {
 /// What serde says has no secret in it: those were taken out before.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unfit(error: serde_json::Error) -> Error {
-    refused("config", Reason::InvalidType, format!("type and config do not fit: {error}"))
+    refused("config", Reason::InvalidType, format!("config: {error}"))
 }
 
 fn refused(field: &str, reason: Reason, description: String) -> Error {
@@ -122,7 +128,7 @@ mod tests {
         assert_eq!(field(read("", &json!({}))), "type");
         assert_eq!(field(read("Datadog", &json!({"hec_token": "t"}))), "config.hec_token");
         assert_eq!(field(read("Datadog", &json!({"nothing": 1}))), "config");
-        assert_eq!(field(read("Nowhere", &json!({}))), "config");
+        assert_eq!(field(read("Nowhere", &json!({}))), "type");
         assert_eq!(field(read("Datadog", &json!({"api_key": 1}))), "config.api_key");
     }
 }

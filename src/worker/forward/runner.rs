@@ -19,11 +19,7 @@ use super::{
 use crate::{
     domain::log_stream::{LogStreamKey, LogStreamState},
     forward::{BatchLimits, Failure, FailureKind, Sink},
-    service::{
-        log_streams::{event_of, tenant},
-        system_log::SystemActor,
-        watch::Follower,
-    },
+    service::{log_streams::event_of, system_log::SystemActor, watch::Follower},
     store::{FailedDelivery, StoreError, StoredLogStream},
 };
 
@@ -158,7 +154,7 @@ impl Runner {
         let stream = &self.stored.stream;
         let secrets = credentials.open(&self.stored).map_err(Failure::invalid)?;
         let sink = credentials.sink(stream, &secrets).map_err(Failure::invalid)?;
-        let follower = Follower::join(&self.forwarder.hub, tenant(stream)).await?;
+        let follower = Follower::join(&self.forwarder.hub, stream.tenant()).await?;
         Ok(Open { follower: Arc::new(follower), sink })
     }
 

@@ -6,6 +6,7 @@ mod forwarding;
 mod kills;
 mod managing;
 mod replicas;
+mod rest;
 mod secrets;
 mod status;
 mod support;

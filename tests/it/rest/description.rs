@@ -30,8 +30,15 @@ fn is_of(template: &str, path: &str) -> bool {
         (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
         && template.iter().zip(&path).all(|(template, part)| {
-            template == part || template.starts_with('{') && !part.is_empty()
+            template == part
+                || of_variable(template)
+                    .is_some_and(|end| part.len() > end.len() && part.ends_with(end))
         })
+}
+
+/// What follows the variable in a part such as `{id}` or `{id}:pause`.
+fn of_variable(template: &str) -> Option<&str> {
+    template.strip_prefix('{')?.split_once('}').map(|(_, end)| end)
 }
 
 /// What any operation may answer, as the description of the default response lists it.
@@ -40,9 +47,11 @@ const COMMON: [u16; 8] = [400, 401, 403, 408, 413, 429, 503, 504];
 /// Holds an answer against the description of its operation, strictly.
 pub fn check(method: &Method, path: &str, answer: &Answer) {
     let paths = openapi()["paths"].as_object().unwrap();
-    // A literal path wins over one with a variable.
+    // A literal path wins over one with a variable, and `{id}:pause` over `{id}`.
     let described = paths.iter().filter(|(template, _)| is_of(template, path));
-    let described = described.min_by_key(|(template, _)| template.matches('{').count());
+    let described = described.min_by_key(|(template, _)| {
+        (template.matches('{').count(), std::cmp::Reverse(template.len()))
+    });
     let operation = described.and_then(|(_, methods)| methods.get(method.as_str().to_lowercase()));
     let responses = operation.map(|operation| &operation["responses"]);
     let status = answer.status.to_string();

@@ -103,10 +103,13 @@ fn google_cloud_storage(
 ) -> Result<Destination, Error> {
     let layout = bucket_layout(sent.layout, "google_cloud_storage.layout")?;
     secrets.set("secret_access_key", sent.secret_access_key);
-    let v1::GoogleCloudStorageDestination { bucket, access_key_id, path, endpoint, .. } =
-        v1::GoogleCloudStorageDestination { secret_access_key: String::new(), ..sent };
-    let storage = GoogleCloudStorage { bucket, access_key_id, path, layout, endpoint };
-    Ok(Destination::GoogleCloudStorage(storage))
+    Ok(Destination::GoogleCloudStorage(GoogleCloudStorage {
+        bucket: sent.bucket,
+        access_key_id: sent.access_key_id,
+        path: sent.path,
+        layout,
+        endpoint: sent.endpoint,
+    }))
 }
 
 fn snowflake(sent: v1::SnowflakeDestination, secrets: &mut Secrets) -> Destination {

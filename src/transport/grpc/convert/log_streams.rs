@@ -5,10 +5,7 @@ use super::{
     destinations,
 };
 use crate::{
-    domain::{
-        log_stream::{DeadLetter, LogStream, LogStreamState, PayloadForm},
-        violation::{Reason, Violation},
-    },
+    domain::log_stream::{DeadLetter, LogStream, LogStreamState, PayloadDraft, PayloadForm},
     proto::v1::{self, log_streams_create_request, log_streams_replay_request},
     service::{
         error::Error,
@@ -20,10 +17,7 @@ use crate::{
 pub fn new(request: v1::LogStreamsCreateRequest) -> Result<NewLogStream, Error> {
     use log_streams_create_request::Start;
     Ok(NewLogStream {
-        payload: match v1::LogStreamPayload::try_from(request.payload) {
-            Ok(sent) => Some(form(sent).unwrap_or_default()),
-            Err(_) => None,
-        },
+        payload: payload(request.payload),
         organization_id: request.organization_id,
         name: request.name,
         destination: destinations::draft(request.destination)?,
@@ -37,14 +31,10 @@ pub fn new(request: v1::LogStreamsCreateRequest) -> Result<NewLogStream, Error> 
 }
 
 pub fn changes(request: v1::LogStreamsUpdateRequest) -> Result<(String, LogStreamChanges), Error> {
-    let payload = v1::LogStreamPayload::try_from(request.payload).map_err(|_| {
-        let description = "payload must be WORKOS or OCSF";
-        Error::from(vec![Violation::new("payload", Reason::Unknown, description)])
-    })?;
     let changes = LogStreamChanges {
         name: request.name,
         destination: destinations::draft(request.destination)?,
-        payload: form(payload),
+        payload: payload(request.payload),
     };
     Ok((request.log_stream_id, changes))
 }
@@ -57,12 +47,12 @@ pub fn replay_start(start: Option<log_streams_replay_request::Start>) -> Option<
     })
 }
 
-/// `None` if it is not said.
-const fn form(sent: v1::LogStreamPayload) -> Option<PayloadForm> {
-    match sent {
-        v1::LogStreamPayload::Unspecified => None,
-        v1::LogStreamPayload::Workos => Some(PayloadForm::WorkOs),
-        v1::LogStreamPayload::Ocsf => Some(PayloadForm::Ocsf),
+fn payload(sent: i32) -> PayloadDraft {
+    match v1::LogStreamPayload::try_from(sent) {
+        Ok(v1::LogStreamPayload::Unspecified) => PayloadDraft::Absent,
+        Ok(v1::LogStreamPayload::Workos) => PayloadDraft::Form(PayloadForm::WorkOs),
+        Ok(v1::LogStreamPayload::Ocsf) => PayloadDraft::Form(PayloadForm::Ocsf),
+        Err(_) => PayloadDraft::Unknown,
     }
 }
 

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     domain::{
         event_draft::TimeDraft,
-        log_stream::PayloadForm,
+        log_stream::PayloadDraft,
         violation::{Reason, Violation},
     },
     service::{
@@ -129,11 +129,6 @@ fn start(sequence: Option<i64>, time: TimeDraft) -> Result<Option<WatchStart>, E
     }
 }
 
-/// The form with that name; the default where none is named.
-fn form(name: &str, default: Option<PayloadForm>) -> Option<PayloadForm> {
-    if name.is_empty() { default } else { PayloadForm::from_name(name) }
-}
-
 /// Creates a log stream.
 #[utoipa::path(
     post,
@@ -142,7 +137,8 @@ fn form(name: &str, default: Option<PayloadForm>) -> Option<PayloadForm> {
     request_body = CreateLogStream,
     responses(
         (status = 201, body = LogStreamBody),
-        (status = 400, body = ErrorBody, description = "The body is not JSON, or the service has no key for secrets"),
+        (status = 400, body = ErrorBody, description = "The body is not JSON"),
+        (status = 403, body = ErrorBody, description = "The service has no key for secrets, or the organization has its five streams"),
         (status = 404, body = ErrorBody, description = "Unknown organization"),
         (status = 422, body = ErrorBody, description = "A field is missing or malformed"),
     ),
@@ -156,7 +152,7 @@ async fn create_log_stream(
     let new = NewLogStream {
         organization_id: sent.organization_id,
         name: sent.name,
-        payload: form(&sent.payload, Some(PayloadForm::default())),
+        payload: PayloadDraft::from_name(&sent.payload),
         start: start(sent.from_sequence, sent.from_time)?.unwrap_or_default(),
         paused: sent.paused,
         destination: Some(configured.draft),
@@ -240,14 +236,13 @@ async fn update_log_stream(
             Some(Configured::read(kind, config, sent.ca_certificates_pem)?)
         }
     };
-    let payload = form(&sent.payload, None);
-    if payload.is_none() && !sent.payload.is_empty() {
-        let why = "payload must be workos or ocsf";
-        return Err(Error::from(vec![Violation::new("payload", Reason::Unknown, why)]).into());
-    }
     let prefix = configured.as_ref().map(|configured| configured.prefix.clone());
     let destination = configured.map(|configured| configured.draft);
-    let changes = LogStreamChanges { name: sent.name, destination, payload };
+    let changes = LogStreamChanges {
+        name: sent.name,
+        destination,
+        payload: PayloadDraft::from_name(&sent.payload),
+    };
     let updated = services.log_streams.update(&caller, &id, changes).await.map_err(|error| {
         error.with_renamed(prefix.as_deref().unwrap_or("destination."), "config.")
     })?;
