@@ -40,7 +40,7 @@ const LOOK_UP: Duration = Duration::from_millis(700);
 const UPDATES: usize = 256;
 
 /// What is told of an export whose file has another length than was written.
-const DAMAGED: &str = "the file was damaged after it was written; export again";
+const DAMAGED: &str = "the file was damaged or lost after it was written; export again";
 
 /// Manages exports.
 #[derive(Clone)]
@@ -336,13 +336,17 @@ impl Exports {
         if export.state != ExportState::Ready || organization.is_none() {
             return Err(not_found(Kind::Export, "export_id", id));
         }
-        let file = self.links.files.open(&export, part, range).await.map_err(Error::Files)?;
-        if part == Part::File && file.meta.size != export.progress.bytes_written {
-            // Nobody waits until a local file is on the disk; after a power failure it may not be.
-            self.store.fail_damaged_export(&export, DAMAGED, self.clock.now()).await?;
-            return Err(not_found(Kind::Export, "export_id", id));
+        // Nobody waits until a local file is on the disk; after a power failure it may not be, or not whole.
+        match self.links.files.open(&export, part, range).await {
+            Ok(file) if part != Part::File || file.meta.size == export.progress.bytes_written => {
+                Ok((export, file))
+            }
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
+                self.store.fail_damaged_export(&export, DAMAGED, self.clock.now()).await?;
+                Err(not_found(Kind::Export, "export_id", id))
+            }
+            Err(error) => Err(Error::Files(error)),
         }
-        Ok((export, file))
     }
 
     async fn view(&self, export: Export) -> ExportView {

@@ -30,8 +30,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for statements that may look at many rows.
 const SCAN_TIMEOUT: Duration = Duration::from_mins(2);
-/// Fewest connections of PostgreSQL that exports have: one for rows while another counts.
-const EXPORTING: u32 = 2;
+/// Fewest connections of PostgreSQL that exports have: for the rows of two while another counts.
+const EXPORTING: u32 = 3;
 /// A plan that does for all values guesses that a range of times is 0.5 % of a log, and sorts all of it for
 /// a page in the order of sequences. One for the values at hand knows; planning costs less than a millisecond.
 const PLAN_BY_VALUES: &[(&str, &str)] = &[("plan_cache_mode", "force_custom_plan")];

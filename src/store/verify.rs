@@ -8,7 +8,7 @@ use sea_orm::{
     StreamTrait, TransactionTrait, Value,
 };
 
-use super::{Engine, Result, Store, StoreError, append::joined};
+use super::{Engine, Result, Store, StoreError, append::joined, from_column};
 use crate::domain::{event::LoggedEvent, ids::OrganizationId};
 
 /// A row of `events`.
@@ -210,6 +210,15 @@ impl LogSnapshot {
         const SQL: &str = "SELECT erased_below FROM log_retention WHERE organization_id = $1";
         let row = self.transaction.query_one_raw(self.statement(SQL, [])).await?;
         Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
+    }
+
+    /// How many tiles of leaves there are.
+    pub async fn complete_tiles(&self) -> Result<u64> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM log_tiles \
+            WHERE organization_id = $1 AND level = 0";
+        let row = self.transaction.query_one_raw(self.statement(SQL, [])).await?;
+        let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        from_column(count, "log_tiles", "level")
     }
 
     /// The events from the sequence `from` on, in order: at most 1,024, fewer if they are large. Empty

@@ -87,7 +87,9 @@ impl DatabaseVerifier {
         let mut log = LogVerifier::new(organization.clone(), keys, head.clone(), witnesses);
         log.expect_erased(erased_below);
         {
-            let reading = Reading::new(&snapshot, log.deletable_below());
+            // Of what is gone there must be tiles: what retention is said to have erased may be nonsense.
+            let tiled = snapshot.complete_tiles().await?.saturating_mul(TILE_WIDTH);
+            let reading = Reading::new(&snapshot, log.deletable_below().min(tiled));
             let pages = stream::try_unfold(reading, Reading::next)
                 .map_ok(|page| check_events(organization.clone(), page))
                 .try_buffered(PAGES_AHEAD);

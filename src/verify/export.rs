@@ -1,6 +1,6 @@
 //! JSON Lines exports, line by line, against the checkpoint of the tree that they were taken from.
 
-use std::io::Read;
+use std::{io::Read, ops::RangeInclusive};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -80,14 +80,8 @@ pub struct Proven {
     pub sequences: Option<(u64, u64)>,
     /// Events between the first and the last that the file leaves out.
     pub left_out: u64,
-}
-
-impl Proven {
-    /// Whether the file has every event from a sequence to another, both among them.
-    pub fn covers(&self, first: u64, last: u64) -> bool {
-        let covered = |(from, to)| from <= first && last <= to;
-        self.left_out == 0 && self.sequences.is_some_and(covered)
-    }
+    /// Whether it has every one of the sequences that were asked for; false if none were.
+    pub has_wanted: bool,
 }
 
 /// A line of the file.
@@ -131,13 +125,16 @@ pub struct ExportVerifier<'a> {
     manifest: &'a Manifest,
     tree: Frontier,
     proven: Proven,
+    /// The sequences that must be there, and how many of them are.
+    wanted: Option<RangeInclusive<u64>>,
+    found: u64,
 }
 
 impl<'a> ExportVerifier<'a> {
-    /// Checks the file that the manifest describes.
-    pub fn new(manifest: &'a Manifest) -> Self {
-        let proven = Proven { rows: 0, sequences: None, left_out: 0 };
-        Self { manifest, tree: Frontier::default(), proven }
+    /// Checks the file that the manifest describes, and whether it has all of the `wanted` sequences.
+    pub fn new(manifest: &'a Manifest, wanted: Option<RangeInclusive<u64>>) -> Self {
+        let proven = Proven { rows: 0, sequences: None, left_out: 0, has_wanted: false };
+        Self { manifest, tree: Frontier::default(), proven, wanted, found: 0 }
     }
 
     /// Takes the next line, with the newline at its end.
@@ -169,6 +166,7 @@ impl<'a> ExportVerifier<'a> {
         self.skip(sequence, skipped)?;
         self.tree.push(leaf);
         self.proven.rows += 1;
+        self.found += u64::from(self.wanted.as_ref().is_some_and(|all| all.contains(&sequence)));
         match &mut self.proven.sequences {
             Some((_, last)) => {
                 *last = sequence;
@@ -224,6 +222,10 @@ impl<'a> ExportVerifier<'a> {
             }
         }
         self.skip(manifest.tree_size, &manifest.skipped)?;
+        // Sequences come in ascending order, so none was counted twice.
+        self.proven.has_wanted = self
+            .wanted
+            .is_some_and(|all| (all.end() - all.start()).checked_add(1) == Some(self.found));
         if self.tree.root() == *root { Ok(self.proven) } else { Err(ExportFault::WrongRoot) }
     }
 }

@@ -304,10 +304,17 @@ async fn a_file_that_was_cut_off_is_not_handed_out(engine: Engine) {
     let file = server.settings.data_dir.join("exports").join(&id).join("1.csv");
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(reqwest::get(&link).await.unwrap().status(), StatusCode::NOT_FOUND);
-    let after = look(&mut client, &id).await;
-    assert_eq!(after.state(), ExportState::Error);
-    assert!(after.error.contains("damaged"), "{}", after.error);
+    // Another has lost its file altogether.
+    let lost = start(&mut client, export_of("acme")).await.id;
+    let lost_link = follow(&mut client, &lost).await.pop().unwrap().url;
+    std::fs::remove_file(server.settings.data_dir.join("exports").join(&lost).join("1.csv"))
+        .unwrap();
+    for (id, link) in [(&id, &link), (&lost, &lost_link)] {
+        assert_eq!(reqwest::get(link).await.unwrap().status(), StatusCode::NOT_FOUND);
+        let after = look(&mut client, id).await;
+        assert_eq!(after.state(), ExportState::Error);
+        assert!(after.error.contains("damaged or lost"), "{}", after.error);
+    }
     // What is left of it is taken away.
     let housekeeper = Housekeeper {
         store: server.store().await,

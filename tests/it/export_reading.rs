@@ -1,7 +1,7 @@
 //! How exports read their rows: each once, and beside lists that are slow.
 
 use audit_logs::{
-    domain::{export::Export, ids::ExportId},
+    domain::{export::Export, filter::EventFilter, ids::ExportId},
     store::{ExportOrder, ExportRows, Store},
 };
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use crate::{
     support::{self, Engine, TestServer, on_every_engine, until},
 };
 
-on_every_engine!(slow_lists_leave_exports_their_connections);
+on_every_engine!(slow_lists_leave_exports_their_connections, what_is_rare_is_found_in_a_long_log);
 
 const EVENTS: usize = 12_500;
 
@@ -23,21 +23,61 @@ async fn exported(server: &TestServer, events: usize) -> Export {
     server.store().await.find_export(&ExportId::from_stored(id)).await.unwrap().unwrap()
 }
 
-/// How many rows an order brings.
-async fn rows(store: &Store, export: &Export, order: ExportOrder) -> usize {
+/// The sequences that an order brings.
+async fn sequences(store: &Store, export: &Export, order: ExportOrder) -> Vec<u64> {
     let (sender, mut pieces) = mpsc::channel::<ExportRows>(1);
-    let count = async {
-        let mut rows = 0;
+    let collect = async {
+        let mut sequences = Vec::new();
         while let Some(piece) = pieces.recv().await {
-            rows += piece.iter().len();
+            sequences.extend(piece.iter().map(|row| row.sequence));
         }
-        rows
+        sequences
     };
     let read = async {
         let sender = sender;
         store.read_export(export, order, &sender).await.unwrap();
     };
-    tokio::join!(read, count).1
+    tokio::join!(read, collect).1
+}
+
+/// How many rows an order brings.
+async fn rows(store: &Store, export: &Export, order: ExportOrder) -> usize {
+    sequences(store, export, order).await.len()
+}
+
+/// No statement looks at all of a log, and none of it is left out or told twice.
+async fn what_is_rare_is_found_in_a_long_log(engine: Engine) {
+    const SIZE: u64 = 70_000;
+    let server = TestServer::start(engine).await;
+    let export = exported(&server, 10).await;
+    let bytes = |hex: &str| match engine {
+        Engine::Sqlite => format!("X'{hex}'"),
+        Engine::Postgres => format!("decode('{hex}', 'hex')"),
+    };
+    let (payload, leaf, start) =
+        (bytes("7b7d"), bytes(&"00".repeat(32)), export.range.start.micros());
+    let long = format!(
+        "INSERT INTO events (organization_id, sequence, id, action, version, occurred_at, created_at, \
+         actor_id, target_types, target_ids, payload, salt, leaf_hash) \
+         WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < {SIZE} - 1) \
+         SELECT 'acme', i, 'event_' || i, 'doc.read', 1, {start} + i * 7919 % {SIZE}, 0, \
+         CASE WHEN i % 20011 = 0 THEN 'rare' ELSE 'often' END, '', '', {payload}, {payload}, {leaf} FROM n"
+    );
+    server.execute(&long).await;
+    let filter = EventFilter { actor_ids: vec!["rare".to_owned()], ..EventFilter::default() };
+    let export = Export { filter, tree_size: SIZE, ..export };
+    let mut rare = vec![20_011, 40_022, 60_033];
+    let store = server.store().await;
+    assert_eq!(sequences(&store, &export, ExportOrder::Sequence).await, rare);
+    rare.sort_by_key(|sequence| sequence * 7_919 % SIZE);
+    assert_eq!(sequences(&store, &export, ExportOrder::Time).await, rare);
+    // Everything, once, but not what came after the export was asked for.
+    let all = Export { filter: EventFilter::default(), tree_size: SIZE - 1, ..export };
+    let told = sequences(&store, &all, ExportOrder::Sequence).await;
+    assert_eq!(told, Vec::from_iter(told[0]..SIZE - 1));
+    let mut by_time = sequences(&store, &all, ExportOrder::Time).await;
+    by_time.sort_unstable();
+    assert_eq!(by_time, told);
 }
 
 /// What a connection counted is told at its end.

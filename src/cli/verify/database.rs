@@ -93,15 +93,29 @@ async fn check(settings: &Settings, arguments: &Arguments, store: &Store) -> Res
     Ok(sum.tell())
 }
 
-/// Every key that may sign the checkpoints of this database: those in it, the operator's, and those
-/// that were given.
+/// The keys that may sign the checkpoints of this database: those that were given and this machine's own.
+/// If none was given, also those that the database lists, which whoever can write to it can add: the
+/// standard error says so.
 async fn keys(settings: &Settings, arguments: &Arguments, store: &Store) -> Result<TrustedKeys> {
     let mut keys = arguments.keys.given()?;
-    for key in store.signing_keys().await? {
-        keys.add_operator(key.public_key);
+    let own = signing_key::read(&signing_key::path(settings))?.map(|key| key.public_key());
+    if let Some(own) = own {
+        keys.add_operator(own);
     }
-    if let Some(key) = signing_key::read(&signing_key::path(settings))? {
-        keys.add_operator(key.public_key());
+    if arguments.keys.are_given() {
+        return Ok(keys);
+    }
+    let listed = store.signing_keys().await?.into_iter().map(|key| key.public_key);
+    let listed: Vec<_> = listed.filter(|listed| own.is_none_or(|own| own != *listed)).collect();
+    if !listed.is_empty() {
+        let keys =
+            if listed.len() == 1 { "1 key".to_owned() } else { format!("{} keys", listed.len()) };
+        eprintln!(
+            "Believing {keys} only because the database says so; name those to believe with --public-key."
+        );
+    }
+    for key in listed {
+        keys.add_operator(key);
     }
     Ok(keys)
 }

@@ -90,7 +90,9 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<Verdict> 
         Ok(()) => tree(arguments, &manifest, &keys)?,
     };
     let outcome = match believed {
-        Ok(tree) => check(file, &manifest, &tree)?.map(|proven| (proven, tree)),
+        Ok(tree) => {
+            check(file, &manifest, &tree, arguments.sequences)?.map(|proven| (proven, tree))
+        }
         Err(why) => Err((None, why)),
     };
     let report = Report { arguments, manifest: &manifest, outcome: &outcome };
@@ -160,9 +162,10 @@ fn check(
     file: impl Read,
     manifest: &Manifest,
     tree: &Signed,
+    wanted: Option<(u64, u64)>,
 ) -> Result<Result<Proven, (Option<u64>, String)>> {
     let mut stored = StoredFile::new(file);
-    let mut verifier = ExportVerifier::new(manifest);
+    let mut verifier = ExportVerifier::new(manifest, wanted.map(|(first, last)| first..=last));
     let checked = match ExportCompression::from_name(&manifest.compression) {
         None => bail!("the manifest says a compression that is not known here"),
         Some(ExportCompression::None) => check_lines(BufReader::new(&mut stored), &mut verifier),

@@ -34,10 +34,10 @@ impl Report<'_> {
 
     /// Whether the file has all that was asked for: the sequences, or the log.
     fn is_complete(&self, proven: &Proven, tree: &Signed) -> bool {
-        match (self.arguments.sequences, tree.checkpoint.size.checked_sub(1)) {
-            (Some((first, last)), _) => proven.covers(first, last),
-            (None, Some(last)) => proven.covers(0, last),
-            (None, None) => false,
+        let size = tree.checkpoint.size;
+        match self.arguments.sequences {
+            Some(_) => proven.has_wanted,
+            None => size > 0 && proven.rows == size,
         }
     }
 

@@ -17,7 +17,7 @@ impl KeyArguments {
     /// The keys that were given. If there are none, the operator's own, if this machine has it; says
     /// so on standard error.
     pub fn given_or_own(&self, settings: &Settings) -> Result<TrustedKeys> {
-        if !self.public_keys.is_empty() {
+        if self.are_given() {
             return self.given();
         }
         let mut keys = TrustedKeys::default();
@@ -36,6 +36,11 @@ impl KeyArguments {
         eprintln!("Believing the public half of {}.", path.display());
         keys.add_operator(key.public_key());
         Ok(keys)
+    }
+
+    /// Whether any key was given.
+    pub fn are_given(&self) -> bool {
+        !self.public_keys.is_empty()
     }
 
     /// The keys that were given.

@@ -37,11 +37,31 @@ const HISTORY_READS: usize = 2;
 /// KiB of canonical events in frames of history that were not handed to the transport yet. Parsed, they
 /// take some four times as much.
 const HISTORY_ROOM: usize = 32 * 1_024;
+/// As much of it as the watchers of one key have at most: those that do not read leave room for others.
+const HISTORY_ROOM_OF_KEY: usize = HISTORY_ROOM / 4;
 
 /// The watched logs by organization, with the number of their watchers.
 type Logs = HashMap<OrganizationId, (Arc<Log>, usize)>;
-/// The keys of the watchers, with the number of theirs, and what is cancelled with the key.
-type Keys = HashMap<ApiKeyId, (CancellationToken, usize)>;
+/// The keys of the watchers.
+type Keys = HashMap<ApiKeyId, OfKey>;
+
+/// What the watchers of a key share.
+#[derive(Clone)]
+struct OfKey {
+    /// How many there are.
+    count: usize,
+    /// Cancelled when the key is revoked.
+    revoked: CancellationToken,
+    /// What their frames of history may take.
+    history_room: Arc<Semaphore>,
+}
+
+impl Default for OfKey {
+    fn default() -> Self {
+        let history_room = Arc::new(Semaphore::new(HISTORY_ROOM_OF_KEY));
+        Self { count: 0, revoked: CancellationToken::new(), history_room }
+    }
+}
 
 /// The logs that are watched on this replica. Cheap to clone.
 #[derive(Clone)]
@@ -83,6 +103,8 @@ pub struct Seat {
     pub log: Arc<Log>,
     /// Cancelled when the key is revoked.
     pub revoked: CancellationToken,
+    /// What frames of history may take of the room for all, those of the key's other watchers with them.
+    pub history_room: Arc<Semaphore>,
 }
 
 impl Drop for Seat {
@@ -98,9 +120,9 @@ impl Drop for Seat {
         drop(logs);
         if let Some(key) = &self.key {
             let mut keys = lock(&inner.keys);
-            if let Some((_, count)) = keys.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(of_key) = keys.get_mut(key) {
+                of_key.count -= 1;
+                if of_key.count == 0 {
                     keys.remove(key);
                 }
             }
@@ -129,12 +151,12 @@ impl Inner {
     }
 
     /// Counts another watcher of a key, unless it has as many as it may have.
-    fn seat_of(&self, key: &ApiKeyId) -> Option<CancellationToken> {
+    fn seat_of(&self, key: &ApiKeyId) -> Option<OfKey> {
         let mut keys = lock(&self.keys);
-        let (revoked, count) = keys.entry(key.clone()).or_default();
-        (*count < self.limits.key).then(|| {
-            *count += 1;
-            revoked.clone()
+        let of_key = keys.entry(key.clone()).or_default();
+        (of_key.count < self.limits.key).then(|| {
+            of_key.count += 1;
+            of_key.clone()
         })
     }
 }
@@ -194,12 +216,12 @@ impl Hub {
         // First, so that lanes look.
         let others = inner.watchers.fetch_add(1, Ordering::AcqRel);
         let callers = others.saturating_sub(inner.followers.load(Ordering::Acquire));
-        let revoked = (callers < inner.limits.replica).then(|| inner.seat_of(key)).flatten();
-        let Some(revoked) = revoked else {
+        let of_key = (callers < inner.limits.replica).then(|| inner.seat_of(key)).flatten();
+        let Some(of_key) = of_key else {
             inner.watchers.fetch_sub(1, Ordering::AcqRel);
             return Err(Error::TooManyWatchers);
         };
-        Ok(self.seat(organization, Some(key.clone()), revoked, others))
+        Ok(self.seat(organization, Some(key.clone()), of_key, others))
     }
 
     /// The same for the service itself, which has as many places as it needs.
@@ -209,14 +231,14 @@ impl Hub {
     ) -> (Seat, watch::Receiver<LogState>) {
         self.0.followers.fetch_add(1, Ordering::AcqRel);
         let others = self.0.watchers.fetch_add(1, Ordering::AcqRel);
-        self.seat(organization, None, CancellationToken::new(), others)
+        self.seat(organization, None, OfKey::default(), others)
     }
 
     fn seat(
         &self,
         organization: &OrganizationId,
         key: Option<ApiKeyId>,
-        revoked: CancellationToken,
+        of_key: OfKey,
         others: usize,
     ) -> (Seat, watch::Receiver<LogState>) {
         let inner = &self.0;
@@ -232,7 +254,8 @@ impl Hub {
             log.clone()
         };
         let states = log.states();
-        (Seat { hub: self.clone(), key, log, revoked }, states)
+        let OfKey { revoked, history_room, .. } = of_key;
+        (Seat { hub: self.clone(), key, log, revoked, history_room }, states)
     }
 
     /// Learns what a lane has just committed. Takes the canonical bytes of events whose log is watched.
@@ -336,8 +359,8 @@ impl Hub {
         let valid = self.0.store.valid_keys(&keys).await?;
         let watching = lock(&self.0.keys);
         for key in keys.iter().filter(|key| !valid.contains(key)) {
-            if let Some((revoked, _)) = watching.get(key) {
-                revoked.cancel();
+            if let Some(of_key) = watching.get(key) {
+                of_key.revoked.cancel();
             }
         }
         Ok(())

@@ -26,8 +26,11 @@ pub struct WatchFrame {
     pub next_sequence: u64,
     /// What it takes of the room for history, until it is handed to the transport.
     #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<Room>,
 }
+
+/// What a frame of history takes of the room of its key, and of that for all.
+pub(super) type Room = [OwnedSemaphorePermit; 2];
 
 /// What a frame tells.
 #[derive(Debug)]

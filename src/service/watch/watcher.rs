@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -11,7 +11,7 @@ use super::{
     hub::{Hub, Seat},
     log::LogState,
     recent::Recent,
-    stream::{WatchContent, WatchFrame, WatchSender},
+    stream::{Room, WatchContent, WatchFrame, WatchSender},
 };
 use crate::{
     domain::{caller::Tenant, clock::Clock, filter::EventFilter},
@@ -61,7 +61,7 @@ enum End {
 }
 
 /// Events to send, where to go on after them, and what they take of the room for history.
-type Part = (Vec<Arc<Recent>>, u64, Option<OwnedSemaphorePermit>);
+type Part = (Vec<Arc<Recent>>, u64, Option<Room>);
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
@@ -144,6 +144,8 @@ impl Watcher {
 
     /// Reads on, and sends what matches. Returns whether anything did.
     async fn send_part(&mut self) -> std::result::Result<bool, End> {
+        // Nothing is held for a client that does not read but the frame that waits for it.
+        self.within_patience(async |frames| frames.ready().await.is_ok()).await?;
         let size = self.states.borrow().size;
         // Boxed: a watcher that waits does not need the room.
         let (events, next, room) = Box::pin(self.read(size)).await?;
@@ -196,10 +198,8 @@ impl Watcher {
         Ok((events, next, None))
     }
 
-    /// Reads what is older. Only who can send it at once: nothing is held for a client that does not read
-    /// but the frame that waits for it.
+    /// Reads what is older.
     async fn read_history(&mut self, size: u64) -> std::result::Result<Part, End> {
-        self.within_patience(async |frames| frames.ready().await.is_ok()).await?;
         let (turn, mut room) = self.wait_for_room().await?;
         let inner = self.hub.inner();
         let end = size.min(self.next.saturating_add(HISTORY_SPAN));
@@ -208,7 +208,8 @@ impl Watcher {
         drop(turn);
         let bytes: usize = part.rows.iter().map(|row| row.payload.len()).sum();
         // What was not needed is given back.
-        drop(room.split((FRAME_ROOM as usize).saturating_sub(bytes.div_ceil(1_024))));
+        let unused = (FRAME_ROOM as usize).saturating_sub(bytes.div_ceil(1_024));
+        drop(room.each_mut().map(|permit| permit.split(unused)));
         let events: Vec<_> = part.rows.into_iter().map(|row| Arc::new(row.into())).collect();
         understood(&events)?;
         Ok((events, part.next, Some(room)))
@@ -216,14 +217,15 @@ impl Watcher {
 
     /// Waits for room for a frame of history, and for the turn to read it. The stream stays alive
     /// meanwhile.
-    async fn wait_for_room(
-        &mut self,
-    ) -> std::result::Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), End> {
-        let hub = self.hub.clone();
+    async fn wait_for_room(&mut self) -> std::result::Result<(OwnedSemaphorePermit, Room), End> {
+        let (hub, of_key) = (self.hub.clone(), self.seat.history_room.clone());
         let wanted = async {
-            let room = hub.inner().history_room.clone().acquire_many_owned(FRAME_ROOM).await;
-            let turn = hub.inner().history.clone().acquire_owned().await;
-            turn.ok().zip(room.ok())
+            let room = async |of: &Arc<Semaphore>| of.clone().acquire_many_owned(FRAME_ROOM).await;
+            // First what the key may have: who waits for that is in nobody's way.
+            let of_key = room(&of_key).await.ok()?;
+            let of_all = room(&hub.inner().history_room).await.ok()?;
+            let turn = hub.inner().history.clone().acquire_owned().await.ok()?;
+            Some((turn, [of_key, of_all]))
         };
         tokio::pin!(wanted);
         loop {
@@ -256,7 +258,7 @@ impl Watcher {
     async fn send(
         &mut self,
         content: WatchContent,
-        room: Option<OwnedSemaphorePermit>,
+        room: Option<Room>,
     ) -> std::result::Result<(), End> {
         let (before, next_sequence) = (self.told, self.next);
         let frame = WatchFrame { content, next_sequence, room };

@@ -1,6 +1,7 @@
 //! Reading the rows of an export, in pieces of bounded size, as fast as the engine hands them out.
 
 mod postgres;
+mod reading;
 pub(super) mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -8,14 +9,14 @@ mod tests;
 use std::{ops::Range, path::PathBuf};
 
 use sea_orm::{
-    ColumnTrait, Condition, DbErr, ExprTrait, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait,
-    Statement, Value, sea_query::Expr,
+    ColumnTrait, Condition, DbErr, PaginatorTrait, QueryOrder, QuerySelect, Statement, Value,
 };
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 
+use self::reading::Reading;
 use super::{
-    Engine, Result, Store, StoreError,
+    Result, Store, StoreError,
     entity::event,
     events::{matching, selection},
     fixed, from_column, to_column,
@@ -25,12 +26,11 @@ use crate::{
         caller::Tenant,
         export::Export,
         filter::{EventFilter, EventRange},
-        timestamp::Timestamp,
     },
     merkle::Hash,
 };
 
-/// Rows that one statement reads at most. Short statements do not keep the database from cleaning up.
+/// Rows that a piece has at most. Short statements do not keep the database from cleaning up.
 const ROWS: usize = 4_000;
 /// A piece ends after the row with which it has so many bytes.
 const BYTES: usize = 1_024 * 1_024;
@@ -97,10 +97,11 @@ impl ExportRows {
         self.rows.is_empty()
     }
 
-    /// Adds what a row has, unless its event was erased.
+    /// Adds a row. Those whose event retention erased are not among the rows that are read: one without
+    /// its event was blanked behind the service's back, and is not to be left out in silence.
     fn push(&mut self, sequence: i64, payload: &[u8], proof: Option<(&[u8], &[u8])>) -> Result<()> {
         if payload.is_empty() {
-            return Ok(());
+            return Err(StoreError::inconsistent("events", "payload"));
         }
         let (salt, leaf_hash) = match proof {
             Some((salt, leaf_hash)) => (salt, fixed(leaf_hash, "events", "leaf_hash")?),
@@ -128,8 +129,17 @@ pub(super) enum ExportSource<'a> {
     Server(&'a PgPool),
 }
 
-/// The last row that was read: `occurred_at` and sequence.
+/// Where a row is: `occurred_at` and sequence. In the order of sequences the former says nothing.
 type Place = (i64, i64);
+
+/// What a statement found.
+struct Piece {
+    rows: ExportRows,
+    /// The last row, if there was any.
+    last: Option<Place>,
+    /// Whether there may be more up to where the statement was to look.
+    is_full: bool,
+}
 
 /// How many events an export will have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,11 +159,12 @@ impl Store {
         order: ExportOrder,
         taker: &mpsc::Sender<ExportRows>,
     ) -> Result<()> {
+        // Nothing is looked for among what retention erased.
+        let erased = self.retention_state(&tenant(export)).await?.erased_events;
+        let reading = Reading::new(self.engine, export, order, erased);
         match self.export_source() {
-            ExportSource::File(path) => sqlite::read(path, self.engine, export, order, taker).await,
-            ExportSource::Server(pool) => {
-                postgres::read(pool, self.engine, export, order, taker).await
-            }
+            ExportSource::File(path) => sqlite::read(path, reading, taker).await,
+            ExportSource::Server(pool) => postgres::read(pool, reading, taker).await,
         }
     }
 
@@ -203,60 +214,6 @@ impl Store {
             .await?;
         oldest.map(|oldest| from_column(oldest, "events", "sequence")).transpose()
     }
-}
-
-/// Reads the next piece: `occurred_at`, sequence, payload and, in the order of the log, salt and leaf
-/// hash. Bounds on the other column than that of the order are hidden from indexes: a plan that took one
-/// of those would sort the rest of the log for every piece.
-fn statement(
-    engine: Engine,
-    export: &Export,
-    order: ExportOrder,
-    after: Option<Place>,
-) -> Statement {
-    use event::Column::{LeafHash, OccurredAt, Payload, Salt, Sequence};
-    let mut range = range(export);
-    let (key, columns): (&[event::Column], &[event::Column]) = match order {
-        ExportOrder::Time => (&[OccurredAt, Sequence], &[OccurredAt, Sequence, Payload]),
-        ExportOrder::Sequence => (&[Sequence], &[OccurredAt, Sequence, Payload, Salt, LeafHash]),
-    };
-    let mut start = None;
-    if let Some((occurred_at, sequence)) = after {
-        start = Some(match order {
-            ExportOrder::Time => {
-                range.occurred_from = Some(Timestamp::from_micros(occurred_at));
-                let key = Expr::tuple([Expr::col(OccurredAt), Expr::col(Sequence)]);
-                key.gt(Expr::tuple([occurred_at, sequence].map(Expr::val)))
-            }
-            ExportOrder::Sequence => Sequence.gt(sequence),
-        });
-    }
-    let times = EventRange { sequence_from: None, sequence_until: None, ..range };
-    let sequences = EventRange { occurred_from: None, occurred_until: None, ..range };
-    let (shown, hidden) = match order {
-        ExportOrder::Time => (times, sequences),
-        ExportOrder::Sequence => (sequences, times),
-    };
-    let condition =
-        matching(engine, &export.filter, &shown).add(beside_indexes(&hidden)).add_option(start);
-    let mut query =
-        selection(engine, &tenant(export), condition).select_only().columns(columns.to_vec());
-    for column in key {
-        query = query.order_by_asc(*column);
-    }
-    query.limit(ROWS as u64).build(engine.backend())
-}
-
-/// The bounds of a range, written so that no index serves them.
-fn beside_indexes(range: &EventRange) -> Condition {
-    let column = |column| Expr::col(column).add(0);
-    let (time, sequence) =
-        (|| column(event::Column::OccurredAt), || column(event::Column::Sequence));
-    Condition::all()
-        .add_option(range.occurred_from.map(|from| time().gte(from.micros())))
-        .add_option(range.occurred_until.map(|until| time().lte(until.micros())))
-        .add_option(range.sequence_from.map(|from| sequence().gte(to_column(from))))
-        .add_option(range.sequence_until.map(|until| sequence().lte(to_column(until))))
 }
 
 /// A value of a statement.

@@ -1,55 +1,85 @@
 //! Reading the rows of an export from PostgreSQL: a short statement a piece, the next one under way
 //! while the last piece is taken.
 
+use std::time::Duration;
+
 use futures::TryStreamExt;
 use sea_orm::Statement;
 use sqlx::{
     AssertSqlSafe, PgPool, Row,
     postgres::{PgArguments, PgRow},
 };
-use tokio::sync::mpsc;
-
-use super::{Argument, BYTES, ExportOrder, ExportRows, Place, ROWS, arguments, statement};
-use crate::{
-    domain::export::Export,
-    store::{Engine, Result, StoreError},
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
 };
+
+use super::{Argument, BYTES, ExportOrder, ExportRows, Piece, Place, ROWS, Reading, arguments};
+use crate::store::{Result, StoreError};
 
 /// A piece ends early with so many bytes: rows are hardly ever that large.
 const MOST_BYTES: usize = 8 * BYTES;
+/// For how long a statement is tried again while the database is away, or all connections are busy. The
+/// lease of the export does not last longer either.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait before that.
+const REST: Duration = Duration::from_millis(250);
 
 pub(super) async fn read(
     pool: &PgPool,
-    engine: Engine,
-    export: &Export,
-    order: ExportOrder,
+    mut reading: Reading,
     taker: &mpsc::Sender<ExportRows>,
 ) -> Result<()> {
-    let mut after = None;
     loop {
-        let statement = statement(engine, export, order, after);
-        let (rows, last) = piece(pool, statement, order).await?;
-        if last.is_none() || (!rows.is_empty() && taker.send(rows).await.is_err()) {
+        if let Some(statement) = reading.look_ahead() {
+            reading.look_until(patiently(|| place(pool, statement.clone())).await?);
+        }
+        let (statement, order) = (reading.piece(), reading.order);
+        let piece = patiently(|| piece(pool, statement.clone(), order)).await?;
+        let is_more = reading.advance(&piece);
+        if !piece.rows.is_empty() && taker.send(piece.rows).await.is_err() || !is_more {
             return Ok(());
         }
-        after = last;
     }
 }
 
-/// Some rows, and the place of the last one, erased or not.
-async fn piece(
-    pool: &PgPool,
-    statement: Statement,
-    order: ExportOrder,
-) -> Result<(ExportRows, Option<Place>)> {
+/// Tries again what fails because the database is away or busy: a long export would otherwise begin anew
+/// for every moment of that.
+async fn patiently<T, W>(work: impl Fn() -> W) -> Result<T>
+where
+    W: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        match work().await {
+            Err(StoreError::Unavailable(_) | StoreError::Conflict(_))
+                if begun.elapsed() < PATIENCE =>
+            {
+                sleep(REST).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The place of a row, if there is one.
+async fn place(pool: &PgPool, statement: Statement) -> Result<Option<Place>> {
     let bound = bound(&statement)?;
     // The statement was built from parts that are ours; what callers sent is in its arguments.
+    let query = sqlx::query_with(AssertSqlSafe(statement.sql), bound);
+    let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
+    Ok(Some((row.try_get(0)?, row.try_get(1)?)))
+}
+
+/// Some rows.
+async fn piece(pool: &PgPool, statement: Statement, order: ExportOrder) -> Result<Piece> {
+    let bound = bound(&statement)?;
     let query = sqlx::query_with(AssertSqlSafe(statement.sql), bound);
     let mut stream = query.fetch(pool);
     let mut rows = ExportRows::default();
     rows.bytes.reserve(BYTES);
     rows.rows.reserve(ROWS);
-    let mut last = None;
+    let (mut last, mut is_full) = (None, false);
     while let Some(row) = stream.try_next().await? {
         let place: Place = (row.try_get(0)?, row.try_get(1)?);
         last = Some(place);
@@ -58,11 +88,12 @@ async fn piece(
             ExportOrder::Sequence => Some((bytes(&row, 3)?, bytes(&row, 4)?)),
         };
         rows.push(place.1, bytes(&row, 2)?, proof)?;
-        if rows.bytes() > MOST_BYTES {
+        is_full = rows.bytes() > MOST_BYTES || rows.rows.len() >= ROWS;
+        if is_full {
             break;
         }
     }
-    Ok((rows, last))
+    Ok(Piece { rows, last, is_full })
 }
 
 fn bytes(row: &PgRow, column: usize) -> Result<&[u8]> {

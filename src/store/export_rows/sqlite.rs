@@ -7,36 +7,34 @@ use rusqlite::{Connection, OpenFlags, params_from_iter, types::Value as SqlValue
 use sea_orm::Statement;
 use tokio::sync::mpsc;
 
-use super::{Argument, BYTES, ExportOrder, ExportRows, Place, arguments, statement};
-use crate::{
-    domain::export::Export,
-    store::{Engine, Result, StoreError},
-};
+use super::{Argument, BYTES, ExportOrder, ExportRows, Piece, Place, ROWS, Reading, arguments};
+use crate::store::{Result, StoreError};
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) async fn read(
     path: PathBuf,
-    engine: Engine,
-    export: &Export,
-    order: ExportOrder,
+    mut reading: Reading,
     taker: &mpsc::Sender<ExportRows>,
 ) -> Result<()> {
-    let (export, taker) = (export.clone(), taker.clone());
+    let taker = taker.clone();
     let work = tokio::task::spawn_blocking(move || {
         let connection = open(path)?;
-        let mut after = None;
-        loop {
+        // Nobody ends this thread: it looks itself whether the export is still wanted.
+        while !taker.is_closed() {
+            if let Some(statement) = reading.look_ahead() {
+                reading.look_until(place(&connection, &statement)?);
+            }
             // The statement ends before the piece is handed on: while it is open, the write-ahead log
             // can only grow.
-            let statement = statement(engine, &export, order, after);
-            let (rows, last) = piece(&connection, &statement, order)?;
-            if last.is_none() || (!rows.is_empty() && taker.blocking_send(rows).is_err()) {
-                return Ok(());
+            let piece = piece(&connection, &reading.piece(), reading.order)?;
+            let is_more = reading.advance(&piece);
+            if !piece.rows.is_empty() && taker.blocking_send(piece.rows).is_err() || !is_more {
+                break;
             }
-            after = last;
         }
+        Ok(())
     });
     work.await.map_err(|_| StoreError::no_answer())?
 }
@@ -49,17 +47,21 @@ pub(in crate::store) fn open(path: PathBuf) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Some rows, and the place of the last one, erased or not.
-fn piece(
-    connection: &Connection,
-    statement: &Statement,
-    order: ExportOrder,
-) -> Result<(ExportRows, Option<Place>)> {
+/// The place of a row, if there is one.
+fn place(connection: &Connection, statement: &Statement) -> Result<Option<Place>> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    let mut found = prepared.query(params_from_iter(bound(statement)?))?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    Ok(Some((row.get(0)?, row.get(1)?)))
+}
+
+/// Some rows.
+fn piece(connection: &Connection, statement: &Statement, order: ExportOrder) -> Result<Piece> {
     let mut prepared = connection.prepare_cached(&statement.sql)?;
     let mut found = prepared.query(params_from_iter(bound(statement)?))?;
     let mut rows = ExportRows::default();
     rows.bytes.reserve(BYTES);
-    let mut last = None;
+    let (mut last, mut is_full) = (None, false);
     let bytes = |_| StoreError::inconsistent("events", "payload");
     while let Some(row) = found.next()? {
         let place: Place = (row.get(0)?, row.get(1)?);
@@ -70,11 +72,12 @@ fn piece(
             ExportOrder::Sequence => Some((column(3)?, column(4)?)),
         };
         rows.push(place.1, column(2)?, proof)?;
-        if rows.bytes() > BYTES {
+        is_full = rows.bytes() > BYTES || rows.rows.len() >= ROWS;
+        if is_full {
             break;
         }
     }
-    Ok((rows, last))
+    Ok(Piece { rows, last, is_full })
 }
 
 pub(in crate::store) fn bound(statement: &Statement) -> Result<Vec<SqlValue>> {

@@ -1,6 +1,6 @@
 //! Databases that were tampered with behind the service's back, and one that was not.
 
-use audit_logs::merkle::{Hash, SigningKey, node_hash};
+use audit_logs::merkle::{Hash, SigningKey, VerifierKey, node_hash};
 use serde_json::Value;
 
 use super::evidence::{EVENTS, Evidence, TABLES};
@@ -189,8 +189,21 @@ async fn checkpoints_that_were_tampered_with_are_found(engine: Engine) {
         evidence.expect("a checkpoint altered", &expected).await;
     }
     evidence.execute("DELETE FROM checkpoints").await;
-    evidence.store_checkpoint(300, &SigningKey::from_seed([7; 32])).await;
+    let stranger = SigningKey::from_seed([7; 32]);
+    evidence.store_checkpoint(300, &stranger).await;
     evidence.expect("signed by a stranger", "checkpoint at sequence 300:").await;
+    // A key that only the database lists is believed, and that is said, unless those to believe are named.
+    evidence.execute("DELETE FROM checkpoints").await;
+    evidence.store_checkpoint(300, &stranger).await;
+    let listed = evidence.bytes(&stranger.public_key().0);
+    let list = format!("INSERT INTO signing_keys (public_key, created_at) VALUES ({listed}, 0)");
+    evidence.execute(&list).await;
+    let outcome = evidence.verify(&[]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("Believing 1 key only because"), "{outcome:?}");
+    let ours = VerifierKey::new("audit-logs/acme", evidence.key.public_key()).unwrap().to_string();
+    let ours = ["--public-key", &ours];
+    evidence.expect_with("and listed", "checkpoint at sequence 300:", &ours).await;
 }
 
 async fn a_log_that_was_rebuilt_contradicts_its_checkpoints(engine: Engine) {
@@ -230,6 +243,14 @@ async fn a_log_that_was_rebuilt_contradicts_its_checkpoints(engine: Engine) {
 
 async fn what_retention_erased_is_no_tampering(engine: Engine) {
     let evidence = Evidence::new(engine).await;
+    // What nobody could ever count through ends soon, too.
+    let endless = i64::MAX - 600;
+    let retention = "(organization_id, erased_below, deleted_below) VALUES ('acme'";
+    evidence
+        .execute(&format!("UPDATE log_heads SET size = {endless} WHERE organization_id = 'acme'"))
+        .await;
+    evidence.execute(&format!("INSERT INTO log_retention {retention}, {endless}, 0)")).await;
+    evidence.expect("a head and a retention without end", "").await;
     let nothing = evidence.bytes(&[]);
     let erased = format!(
         "payload = {nothing}, salt = {nothing}, action = '', actor_id = '', actor_name = NULL, \
