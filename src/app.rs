@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service::Routes, transport::Server};
+use tonic::service::Routes;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -30,6 +28,7 @@ use crate::{
     store::{Engine, Store, StoreError, StoreOptions},
     tls,
     transport::{
+        listener,
         rest::RestRules,
         router::{Readiness, TransportRules, routes},
     },
@@ -46,18 +45,9 @@ const LANES_END: Duration = Duration::from_secs(3);
 const WORKERS_END: Duration = Duration::from_secs(3);
 /// How long the database may take to close.
 const DATABASE_CLOSE: Duration = Duration::from_secs(2);
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Writers of events where the settings do not say how many.
 const LEAST_LANES: usize = 2;
 const MOST_LANES: usize = 8;
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const MAX_CONCURRENT_STREAMS: u32 = 1_024;
-/// Most bytes that a client may send in one call before they are read (RFC 9113, section 5.2).
-const CALL_WINDOW: u32 = 1_024 * 1_024;
-/// The same for a connection: more, so that a stream that is not read for a while, as back-pressure, does
-/// not hold up the other calls beside it.
-const CONNECTION_WINDOW: u32 = 8 * CALL_WINDOW;
 
 /// What a server may do with the schema of its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +212,7 @@ impl App {
             signer: services.transparency.signer().clone(),
         };
         let drain = CancellationToken::new();
-        let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
+        let mut server = tokio::spawn(listener::serve(listener, routes, drain.clone()));
         let workers = TaskTracker::new();
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
@@ -239,7 +229,7 @@ impl App {
         let result = tokio::select! {
             failed = start => failed,
             () = stop => Ok(()),
-            ended = &mut server => ended.context("the listener ended")?,
+            ended = &mut server => ended.context("the listener ended")?.context("the listener failed"),
         };
         info!("shutting down");
         let was_ready = readiness.is_ready();
@@ -285,28 +275,6 @@ async fn close_database(store: Store) {
         // A statement hangs; it goes when the process goes.
         Err(_) => warn!("the database did not close in time"),
     }
-}
-
-async fn serve(listener: TcpListener, routes: Routes, drain: CancellationToken) -> Result<()> {
-    let incoming = TcpListenerStream::new(listener).then(|connection| async {
-        match &connection {
-            // Small answers must not wait for a full segment.
-            Ok(stream) => _ = stream.set_nodelay(true),
-            // Out of file descriptors, most likely: trying again at once would only burn the CPU.
-            Err(_) => tokio::time::sleep(ACCEPT_REST).await,
-        }
-        connection
-    });
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .initial_stream_window_size(CALL_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, drain.cancelled_owned())
-        .await
-        .context("the listener failed")
 }
 
 /// Waits for the database, sees to its schema and to the first key.

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod deadline;
 pub mod grpc;
 pub mod http;
+pub mod listener;
 mod numbers;
 pub mod request_id;
 pub mod rest;
