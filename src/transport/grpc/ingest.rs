@@ -4,11 +4,10 @@ use std::{iter::Peekable, vec};
 
 use futures::{Stream, StreamExt, stream};
 use prost::Message;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::convert;
 use crate::{
-    domain::violation::{Reason, Violation},
     proto::v1::{
         self, IngestAcknowledgement, IngestEventsRequest, IngestEventsResponse,
         ingest_acknowledgement::Result::{Created, Error as Refused},
@@ -44,15 +43,8 @@ fn message(request: IngestEventsRequest) -> ingest::Message {
 
 /// Why no message came.
 fn broken(status: &Status) -> Error {
-    let too_large = || {
-        let description = "a message must have at most 4 MiB";
-        Error::InvalidRequest(vec![Violation::new("request", Reason::TooLarge, description)])
-    };
-    match status.code() {
-        Code::OutOfRange => too_large(),
-        _ => undecodable::refusal(status)
-            .unwrap_or(Error::Unavailable("the stream broke off; send again what is open")),
-    }
+    undecodable::refusal(status)
+        .unwrap_or(Error::Unavailable("the stream broke off; send again what is open"))
 }
 
 /// What a client is sent.
