@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn buckets_are_by_key_and_by_kind() {
         let rates = Rates::new(1, 2);
-        let keys = ["api_key_a", "api_key_b"].map(|id| ApiKeyId::from_stored(id));
+        let keys = ["api_key_a", "api_key_b"].map(ApiKeyId::from_stored);
         for key in &keys {
             rates.take("/v1/events", key).unwrap();
             rates.take("/audit_logs/exports", key).unwrap();

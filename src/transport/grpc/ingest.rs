@@ -8,6 +8,7 @@ use tonic::{Status, Streaming};
 
 use super::convert;
 use crate::{
+    domain::violation::{Reason, Violation},
     proto::v1::{
         self, IngestAcknowledgement, IngestEventsRequest, IngestEventsResponse,
         ingest_acknowledgement::Result::{Created, Error as Refused},
@@ -43,8 +44,14 @@ fn message(request: IngestEventsRequest) -> ingest::Message {
 
 /// Why no message came.
 fn broken(status: &Status) -> Error {
-    undecodable::refusal(status)
-        .unwrap_or(Error::Unavailable("the stream broke off; send again what is open"))
+    match undecodable::refusal(status) {
+        // Of the stream, one message is wrong.
+        Some(Error::MessageTooLarge(why)) => {
+            Error::InvalidRequest(vec![Violation::new("request", Reason::TooLarge, why)])
+        }
+        Some(refusal) => refusal,
+        None => Error::Unavailable("the stream broke off; send again what is open"),
+    }
 }
 
 /// What a client is sent.

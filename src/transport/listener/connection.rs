@@ -84,8 +84,7 @@ impl Connections {
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(rules.keepalive)
             .keep_alive_timeout(KEEPALIVE_ANSWER);
-        let router = routes.prepare().into_axum_router();
-        Self { router, tls, builder, rules, drain }
+        Self { router: routes.prepare().into_axum_router(), tls, builder, rules, drain }
     }
 
     /// Sets up a new socket.

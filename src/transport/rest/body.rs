@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_too_slowly_is_told_so() {
-        let rules = BodyRules { patience: Duration::from_millis(1), ..BodyRules::new(10) };
+        let rules = BodyRules::new(10, Duration::from_millis(1));
         let refusal = rules.read(slow_body()).await.unwrap_err().into_response();
         assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(refusal.headers()["connection"], "close");
@@ -266,7 +266,10 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_together_find_only_so_much_room() {
-        let rules = BodyRules { room: Arc::new(Semaphore::new(10)), ..BodyRules::new(8) };
+        let rules = BodyRules {
+            room: Arc::new(Semaphore::new(10)),
+            ..BodyRules::new(8, Duration::from_secs(20))
+        };
         let (_, held) = rules.read(Body::from("12345678")).await.unwrap();
         let refusal = rules.read(Body::from("123")).await.unwrap_err().into_response();
         assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS);
