@@ -2,6 +2,7 @@
 //! are followed.
 
 mod follow;
+mod health;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +20,10 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-pub use self::follow::{Follower, Told};
+pub use self::{
+    follow::{Follower, Told},
+    health::is_serving,
+};
 use crate::{
     proto::v1::{
         CreateExportRequest, Export, ExportFormat, ExportState, GetExportRequest,

@@ -268,7 +268,7 @@ fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
 }
 
 /// The path in `sqlite://path` or `sqlite:path`.
-fn sqlite_path(url: &str) -> Result<PathBuf> {
+pub(super) fn sqlite_path(url: &str) -> Result<PathBuf> {
     let rest = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let path = path.split('?').next().unwrap_or_default();

@@ -12,6 +12,7 @@ mod support;
 mod actions;
 mod api_keys;
 mod architecture;
+mod backup;
 mod batch;
 mod contract;
 mod destinations;
