@@ -12,6 +12,7 @@ use sea_orm::{
     },
 };
 use tokio::sync::Semaphore;
+use tracing::info;
 
 use super::{Engine, LogWriter, Result, Store, StoreError, export_rows::ExportSource};
 
@@ -144,15 +145,19 @@ impl Store {
         self.build_missing_trees().await
     }
 
-    /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Changes nothing.
+    /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Those of a later version are no
+    /// obstacle: they leave this version what it needs. Changes nothing.
     pub async fn check_migrated(&self) -> Result<()> {
         let table_exists = self.writer.query_one_raw(self.engine.migration_table_exists()).await?;
         let exists = table_exists.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false));
         if !exists {
             return Err(StoreError::NotMigrated);
         }
-        let pending = Migrator::get_pending_migrations_read_only(&self.writer).await?;
-        if pending.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
+        let standing = migrations::standing(&self.writer).await?;
+        if !standing.later.is_empty() {
+            info!(later = ?standing.later, "the database has the schema of a later version");
+        }
+        if standing.missing.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
     }
 
     /// Whether the database answers.

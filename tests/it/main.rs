@@ -37,4 +37,5 @@ mod retention;
 mod tenancy;
 mod torture;
 mod transparency;
+mod upgrades;
 mod watch;
