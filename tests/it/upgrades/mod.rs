@@ -2,6 +2,7 @@
 
 mod forward;
 mod later;
+mod locks;
 mod schema;
 
 use migrations::{Migrator, MigratorTrait};
