@@ -1,5 +1,6 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
+mod listening;
 mod workers;
 
 use std::{
@@ -7,11 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service::Routes, transport::Server};
+use tonic::service::Routes;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -28,10 +27,10 @@ use crate::{
     },
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
-    tls,
+    tls::{self, ServerTls},
     transport::{
-        rest::RestRules,
-        router::{Readiness, TransportRules, routes},
+        listener,
+        router::{Readiness, routes},
     },
     worker::checkpoints::CheckpointKeeper,
 };
@@ -46,18 +45,9 @@ const LANES_END: Duration = Duration::from_secs(3);
 const WORKERS_END: Duration = Duration::from_secs(3);
 /// How long the database may take to close.
 const DATABASE_CLOSE: Duration = Duration::from_secs(2);
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Writers of events where the settings do not say how many.
 const LEAST_LANES: usize = 2;
 const MOST_LANES: usize = 8;
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const MAX_CONCURRENT_STREAMS: u32 = 1_024;
-/// Most bytes that a client may send in one call before they are read (RFC 9113, section 5.2).
-const CALL_WINDOW: u32 = 1_024 * 1_024;
-/// The same for a connection: more, so that a stream that is not read for a while, as back-pressure, does
-/// not hold up the other calls beside it.
-const CONNECTION_WINDOW: u32 = 8 * CALL_WINDOW;
 
 /// What a server may do with the schema of its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +65,7 @@ pub struct App {
     store: Store,
     files: ExportFiles,
     listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     services: Services,
     routes: Routes,
     readiness: Readiness,
@@ -119,17 +110,6 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// What the settings say of the listener's side.
-fn transport_rules(settings: &Settings) -> TransportRules {
-    TransportRules {
-        rest: RestRules {
-            body_bytes: usize::try_from(settings.rest.max_body_bytes).unwrap_or(usize::MAX),
-            expired_as_error: settings.rest.expired_as_error,
-        },
-        origins: settings.cors.origins().map(str::to_owned).collect(),
-    }
-}
-
 /// The keys, as the operator's commands manage them.
 pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> ApiKeys {
     ApiKeys::over(store, clock, rules(settings))
@@ -161,13 +141,18 @@ impl App {
     /// Binds the listener and puts everything together. Health answers from the first moment of
     /// [`App::run`]; the rest once the database is ready.
     pub async fn bind(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        settings.check_plaintext()?;
+        let tls = listening::tls(&settings)?;
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let store = open_store(&settings).await?;
         let files = open_files(&settings)?;
-        let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(address));
+        let public_url = settings
+            .public_url
+            .clone()
+            .unwrap_or_else(|| listening::reachable(address, tls.is_some()));
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
         let signer = CheckpointSigner::new(key, &settings.log_name);
@@ -181,8 +166,19 @@ impl App {
             credentials: credentials(&settings)?,
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
-        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
+        let (routes, readiness) = routes(&services, &listening::transport_rules(&settings)).await?;
+        Ok(Self {
+            settings,
+            clock,
+            store,
+            files,
+            listener,
+            tls,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        })
     }
 
     /// Where the server listens.
@@ -214,16 +210,33 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
-            self;
+        let Self {
+            settings,
+            clock,
+            store,
+            files,
+            listener,
+            tls,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        } = self;
         let checkpoints = CheckpointKeeper {
             store: store.clone(),
             clock: clock.clone(),
             signer: services.transparency.signer().clone(),
         };
         let drain = CancellationToken::new();
-        let mut server = tokio::spawn(serve(listener, routes, drain.clone()));
+        let mut server = tokio::spawn(listener::serve(
+            listener,
+            tls.clone(),
+            routes,
+            listening::connection_rules(&settings),
+            drain.clone(),
+        ));
         let workers = TaskTracker::new();
+        workers.spawn(listening::renew(tls, shutdown.clone()));
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
             readiness.set(true).await;
@@ -239,7 +252,7 @@ impl App {
         let result = tokio::select! {
             failed = start => failed,
             () = stop => Ok(()),
-            ended = &mut server => ended.context("the listener ended")?,
+            ended = &mut server => ended.context("the listener ended"),
         };
         info!("shutting down");
         let was_ready = readiness.is_ready();
@@ -285,28 +298,6 @@ async fn close_database(store: Store) {
         // A statement hangs; it goes when the process goes.
         Err(_) => warn!("the database did not close in time"),
     }
-}
-
-async fn serve(listener: TcpListener, routes: Routes, drain: CancellationToken) -> Result<()> {
-    let incoming = TcpListenerStream::new(listener).then(|connection| async {
-        match &connection {
-            // Small answers must not wait for a full segment.
-            Ok(stream) => _ = stream.set_nodelay(true),
-            // Out of file descriptors, most likely: trying again at once would only burn the CPU.
-            Err(_) => tokio::time::sleep(ACCEPT_REST).await,
-        }
-        connection
-    });
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .initial_stream_window_size(CALL_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, drain.cancelled_owned())
-        .await
-        .context("the listener failed")
 }
 
 /// Waits for the database, sees to its schema and to the first key.
@@ -381,14 +372,5 @@ async fn probe_database(store: Store, readiness: Readiness, shutdown: Cancellati
             }
             readiness.set(answers.is_ok()).await;
         }
-    }
-}
-
-/// The base URL under which this machine can reach the listener.
-fn reachable(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
-    } else {
-        format!("http://{address}")
     }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod man;
 mod migrate;
 mod serve;
+mod server;
 mod tail;
 mod times;
 mod verify;
