@@ -129,6 +129,32 @@ receiver-kafka:
         cp "$pinned/jars.sha256" .
     fi
 
+# Checks Dockerfile, compose.yaml, the Kubernetes files and the systemd unit as far as no engine is needed.
+deploy-lint: deploy-tools
+    target/deploy-lint/bin/python deploy/lint.py
+
+# Runs what compose.yaml says without a container engine, as root; it sends events through, and replaces the
+# replicas one by one.
+compose-by-hand: deploy-tools
+    cargo build --workspace --locked --bin audit-logs
+    target/deploy-lint/bin/python deploy/compose/by-hand.py
+
+[private]
+deploy-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    pinned=deploy/requirements.txt
+    if ! cmp --silent "$pinned" target/deploy-lint/requirements.txt; then
+        python3 -m venv target/deploy-lint
+        target/deploy-lint/bin/pip install --quiet --disable-pip-version-check --requirement "$pinned"
+        cp "$pinned" target/deploy-lint/requirements.txt
+    fi
+
+# Appends what a new migration makes of the schema to migrations/schema; after a release that never changes.
+record-schema:
+    AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_RECORD_SCHEMA=1 \
+        cargo test --locked --test it upgrades::schema
+
 # Breaks the service and its database in every way that the suite knows, 100 times each; the log says
 # what was done and found. A seed makes the same random choices: `just torture 100 42`.
 torture ROUNDS="100" SEED="":

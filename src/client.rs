@@ -2,6 +2,7 @@
 //! are followed.
 
 mod follow;
+mod health;
 mod trust;
 
 use std::{
@@ -22,6 +23,7 @@ use tonic_types::StatusExt;
 
 pub use self::{
     follow::{Follower, Told},
+    health::is_serving,
     trust::Trust,
 };
 use crate::{

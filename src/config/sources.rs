@@ -86,13 +86,18 @@ const KEYS: [(&str, Form); 57] = [
     ("limits.connection_age_seconds", Form::Number),
     ("config", Form::Text),
 ];
+/// Settings that are secrets. A variable with `_FILE` after the name of theirs names a file that has the
+/// value, as container engines and systemd hand secrets over.
+const SECRETS: [&str; 4] =
+    ["database_url", "bootstrap_api_key", "secrets.key", "secrets.previous_keys"];
 /// Variables that the client commands read.
-const CLIENT_VARIABLES: [&str; 5] = [
+const CLIENT_VARIABLES: [&str; 6] = [
     "AUDIT_LOGS_API_KEY",
     "AUDIT_LOGS_CA_CERTIFICATE",
     "AUDIT_LOGS_CLIENT_CERTIFICATE",
     "AUDIT_LOGS_CLIENT_KEY",
     "AUDIT_LOGS_SERVER",
+    "AUDIT_LOGS_SERVER_NAME",
 ];
 /// Prefix of the variables that tests read.
 const TEST_PREFIX: &str = "AUDIT_LOGS_TEST_";
@@ -201,6 +206,7 @@ pub fn load(
 ) -> Result<Settings, SettingsError> {
     let environment: Vec<_> =
         environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let environment = with_secrets(environment)?;
     let named = environment.iter().find(|(name, _)| name == "AUDIT_LOGS_CONFIG");
     let file = flags.config.clone().or(named.map(|(_, path)| PathBuf::from(path)));
     let from_environment = environment_values(&environment)?;
@@ -245,6 +251,36 @@ impl figment::Provider for EnvironmentValues {
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         Ok(Profile::Default.collect(self.0.clone()))
     }
+}
+
+/// The variables, with what is in the files of secrets in place of their names. An empty name is no name.
+fn with_secrets(
+    environment: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, SettingsError> {
+    let (files, mut values): (Vec<_>, Vec<_>) =
+        environment.into_iter().partition(|(name, _)| secret_of_file(name).is_some());
+    for (name, path) in files.into_iter().filter(|(_, path)| !path.is_empty()) {
+        let Some(secret) = secret_of_file(&name) else { continue };
+        if values.iter().any(|(set, value)| *set == secret && !value.is_empty()) {
+            let why = format!("the environment: {secret} and {name} are both set");
+            return Err(SettingsError::Malformed(why));
+        }
+        let value = std::fs::read_to_string(&path).map_err(|error| {
+            SettingsError::Malformed(format!(
+                "the environment: {name}: cannot read {path}: {error}"
+            ))
+        })?;
+        values.retain(|(set, _)| *set != secret);
+        // Editors and `echo` end a file with a new line.
+        values.push((secret, value.trim_end().to_owned()));
+    }
+    Ok(values)
+}
+
+/// The variable whose value is in the file that the variable `name` names.
+fn secret_of_file(name: &str) -> Option<String> {
+    let variables = SECRETS.iter().map(|key| variable(key));
+    variables.into_iter().find(|variable| name.strip_suffix("_FILE") == Some(variable))
 }
 
 fn environment_values(

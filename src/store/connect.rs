@@ -12,6 +12,7 @@ use sea_orm::{
     },
 };
 use tokio::sync::Semaphore;
+use tracing::{info, warn};
 
 use super::{Engine, LogWriter, Result, Store, StoreError, export_rows::ExportSource};
 
@@ -30,6 +31,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for statements that may look at many rows.
 const SCAN_TIMEOUT: Duration = Duration::from_mins(2);
+/// How often, and with which pause, a migration is tried that finds a table in use: for as long as a statement
+/// may take that looks at many rows, and more.
+const MIGRATION_TRIES: u32 = 60;
+const MIGRATION_REST: Duration = Duration::from_secs(3);
 /// Fewest connections of PostgreSQL that exports have: for the rows of two while another counts.
 const EXPORTING: u32 = 3;
 /// A plan that does for all values guesses that a range of times is 0.5 % of a log, and sorts all of it for
@@ -137,22 +142,48 @@ impl Store {
 
     /// Brings the schema up to date, and gives logs from before there were trees their trees. Safe
     /// when several replicas do it at once, and again after it was interrupted.
+    ///
+    /// Other replicas may serve meanwhile. Whoever waits to alter a table that somebody reads makes all
+    /// others wait behind it, so that is given up after a moment, and tried again for five minutes.
     pub async fn migrate(&self) -> Result<()> {
-        let transaction = self.begin_alone().await?;
-        Migrator::up(&transaction, None).await?;
-        transaction.commit().await?;
+        for _ in 1..MIGRATION_TRIES {
+            match self.migrate_schema().await {
+                Err(StoreError::Conflict(_)) => {
+                    warn!("a table that is to be migrated is in use: waiting");
+                    tokio::time::sleep(MIGRATION_REST).await;
+                }
+                result => {
+                    result?;
+                    return self.build_missing_trees().await;
+                }
+            }
+        }
+        self.migrate_schema().await?;
         self.build_missing_trees().await
     }
 
-    /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Changes nothing.
+    async fn migrate_schema(&self) -> Result<()> {
+        let transaction = self.begin_alone().await?;
+        if let Some(setting) = self.engine.short_waits_for_locks() {
+            transaction.execute_unprepared(setting).await?;
+        }
+        Migrator::up(&transaction, None).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Fails with [`StoreError::NotMigrated`] if a migration is missing. Those of a later version are no
+    /// obstacle: they leave this version what it needs. Changes nothing.
     pub async fn check_migrated(&self) -> Result<()> {
         let table_exists = self.writer.query_one_raw(self.engine.migration_table_exists()).await?;
         let exists = table_exists.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false));
         if !exists {
             return Err(StoreError::NotMigrated);
         }
-        let pending = Migrator::get_pending_migrations_read_only(&self.writer).await?;
-        if pending.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
+        let standing = migrations::standing(&self.writer).await?;
+        if !standing.later.is_empty() {
+            info!(later = ?standing.later, "the database has the schema of a later version");
+        }
+        if standing.missing.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
     }
 
     /// Whether the database answers.
@@ -268,7 +299,7 @@ fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
 }
 
 /// The path in `sqlite://path` or `sqlite:path`.
-fn sqlite_path(url: &str) -> Result<PathBuf> {
+pub(super) fn sqlite_path(url: &str) -> Result<PathBuf> {
     let rest = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let path = path.split('?').next().unwrap_or_default();

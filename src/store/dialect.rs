@@ -101,6 +101,15 @@ impl Engine {
         }
     }
 
+    /// Statement after which a transaction waits two seconds for a lock, no longer. SQLite's locks are the whole
+    /// database's, and waits for them are short anyway.
+    pub(super) const fn short_waits_for_locks(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SET LOCAL lock_timeout = '2s'"),
+        }
+    }
+
     /// The column `sequence`, to be compared with a lower bound that is no reason to choose an index.
     /// SQLite, which knows no figures of the data, would take the primary key for it where the index by
     /// time has much less to read. PostgreSQL chooses by cost, and with the bound passes over what its

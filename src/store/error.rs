@@ -144,8 +144,8 @@ impl Kind {
     /// codes as decimals, whose low byte is the primary code (sqlite.org/rescode.html).
     fn of_code(code: &str) -> Self {
         match code {
-            // Serialization failure, deadlock.
-            "40001" | "40P01" => Self::Conflict,
+            // Serialization failure, deadlock, no lock in time.
+            "40001" | "40P01" | "55P03" => Self::Conflict,
             // Read-only (a standby), disk full, out of memory, too many connections, shutting down,
             // starting up, idle for too long, timeout.
             "25006" | "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57P05"

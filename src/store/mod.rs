@@ -4,6 +4,7 @@
 mod actions;
 mod api_keys;
 mod append;
+mod backup;
 mod checkpoints;
 mod connect;
 mod dialect;
@@ -42,6 +43,7 @@ use tokio::sync::Semaphore;
 pub use self::{
     actions::NewSchema,
     append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
+    backup::back_up,
     checkpoints::{GrownLog, StoredCheckpoint},
     connect::StoreOptions,
     dialect::Engine,

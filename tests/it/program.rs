@@ -3,11 +3,13 @@
 mod bench;
 mod demo;
 mod export;
+mod health;
 mod help;
 mod keys;
 pub mod process;
 mod serve;
 mod settings;
+mod shell;
 mod stop;
 mod tail;
 pub mod verify;

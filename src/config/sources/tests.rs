@@ -180,6 +180,43 @@ fn a_named_file_must_be_there() {
 }
 
 #[test]
+fn secrets_may_be_in_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (url, key) = (file("url", "postgres://u:hunter2@h/d\n"), file("key", "c2VjcmV0"));
+    let settings = with(&[
+        ("AUDIT_LOGS_DATABASE_URL_FILE", &url),
+        ("AUDIT_LOGS_DATABASE_URL", ""),
+        ("AUDIT_LOGS_SECRETS_KEY_FILE", &key),
+        ("AUDIT_LOGS_BOOTSTRAP_API_KEY_FILE", ""),
+    ]);
+    let settings = settings.unwrap();
+    assert_eq!(settings.database_url(), "postgres://u:hunter2@h/d");
+    assert_eq!(settings.secrets.key.as_ref().map(Secret::reveal), Some("c2VjcmV0"));
+    assert_eq!(settings.bootstrap_api_key, None);
+    for (pairs, named) in [
+        (
+            &[("AUDIT_LOGS_DATABASE_URL_FILE", &*url), ("AUDIT_LOGS_DATABASE_URL", "sqlite://x")][..],
+            "AUDIT_LOGS_DATABASE_URL and AUDIT_LOGS_DATABASE_URL_FILE",
+        ),
+        (
+            &[("AUDIT_LOGS_SECRETS_KEY_FILE", "/nowhere")],
+            "AUDIT_LOGS_SECRETS_KEY_FILE: cannot read",
+        ),
+        // No secret.
+        (&[("AUDIT_LOGS_LISTEN_FILE", &url)], "there is no setting AUDIT_LOGS_LISTEN_FILE"),
+        (&[("AUDIT_LOGS_BOOTSTRAP_API_KEY_FILE", &url)], "bootstrap_api_key"),
+    ] {
+        let error = with(pairs).unwrap_err().to_string();
+        assert!(error.contains(named) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn plaintext_stays_on_loopback_unless_somebody_says_otherwise() {
     let check = |pairs: &[(&str, &str)]| with(pairs).unwrap().check_plaintext();
     let everywhere = ("AUDIT_LOGS_LISTEN", "0.0.0.0:50051");

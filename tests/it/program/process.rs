@@ -136,6 +136,22 @@ impl Program {
         rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
     }
 
+    /// The first column of every row, as texts.
+    pub async fn query_texts(&self, sql: &str) -> Vec<String> {
+        let database = Database::connect(&self.database_url).await.unwrap();
+        let statement = Statement::from_string(database.get_database_backend(), sql);
+        let rows = database.query_all_raw(statement).await.unwrap();
+        database.close().await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    }
+
+    /// The first column of every row, as integers, or nothing while the database takes no connections.
+    pub async fn try_integers(&self, sql: &str) -> Option<Vec<i64>> {
+        let database = Database::connect(&self.database_url).await.ok()?;
+        database.close().await.ok()?;
+        Some(self.query_integers(sql).await)
+    }
+
     /// Runs a statement past the server's back.
     pub async fn execute(&self, sql: &str) {
         let database = Database::connect(&self.database_url).await.unwrap();

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::Write,
     os::unix::{fs::chown, process::CommandExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -49,6 +49,18 @@ fn binaries() -> Option<PathBuf> {
         ["initdb", "postgres"].iter().all(|name| directory.join(name).is_file())
     };
     debian.into_iter().rev().chain(on_path).find(has_both)
+}
+
+/// A program that comes with the server, such as `pg_dump`.
+pub fn tool(name: &str) -> PathBuf {
+    let beside = binaries().map(|directory| directory.join(name)).filter(|path| path.is_file());
+    beside.unwrap_or_else(|| name.into())
+}
+
+/// Lets the server write to a directory.
+pub fn give_to_postgres(directory: &Path) {
+    let user = is_root().then(unprivileged_user);
+    chown(directory, user, user).unwrap();
 }
 
 impl Cluster {
@@ -97,6 +109,34 @@ impl Cluster {
         let mut cluster = Self { binaries, directory, disk, port, options, guard: None };
         cluster.resume();
         cluster
+    }
+
+    /// Copies it as it runs, with `pg_basebackup`; the copy is not started.
+    pub fn base_backup(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("audit-logs-pg").tempdir().unwrap().keep();
+        give_to_postgres(&directory);
+        let output = as_postgres(Command::new(self.binaries.join("pg_basebackup")))
+            .args(["--checkpoint=fast", "--no-sync", "--dbname", &self.base()])
+            .arg("--pgdata")
+            .arg(directory.join(DATA))
+            .arg("--waldir")
+            .arg(directory.join(LOG))
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_basebackup: {error}");
+        let (binaries, port) = (self.binaries.clone(), free_port());
+        Self { binaries, directory, disk: None, port, options: String::new(), guard: None }
+    }
+
+    /// Starts a copy that recovers from an archive as `options` say.
+    pub fn recover(&mut self, options: &str) {
+        let signal = self.directory.join(DATA).join("recovery.signal");
+        fs::write(&signal, "").unwrap();
+        give_to_postgres(&signal);
+        options.clone_into(&mut self.options);
+        self.resume();
     }
 
     /// The URL without a database.

@@ -50,6 +50,11 @@ async fn the_commands_reach_a_server_with_tls() {
     let tail = [&["tail", "--since", "0", "--no-follow"][..], &common].concat();
     let printed = server.program.run(&[&tail[..], &trust].concat()).await.expect_success();
     assert!(printed.contains("doc.read"), "{printed}");
+    let health = [&["health", "--server", &server.url][..], &trust].concat();
+    server.program.run(&health).await.expect_success();
+    // The address is that of the container, the name that of the service.
+    let other = [&health[..], &["--server-name", "other.example"]].concat();
+    server.program.run(&other).await.expect_refusal();
     // The link is https, and is followed with the same certificates.
     let range = ["--from", "2000-01-01", "--to", "2100-01-01"];
     let export = [&["export"][..], &common, &range].concat();

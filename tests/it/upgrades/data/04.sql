@@ -1,0 +1,3 @@
+-- An export.
+INSERT INTO exports (id, environment_id, organization_id, state, tree_size, range_start, range_end, filter, rows_written, bytes_written, estimated_rows, error, download_secret, lease_owner, lease_until, attempts, created_at, updated_at) VALUES
+    ('audit_log_export_01M801723HKSH5PYZZKG2VJ5GT', 'environment_01M8016ZV999EPFRSAS9DJACB3', 'acme', 'ready', 5, 1793491200000000, 1796083200000000, '{"actions":[],"actor_ids":[],"actor_names":[],"target_types":[],"target_ids":[]}', 5, 1447, 5, NULL, x'22f3296def662a0ce2e93003658400cffc771a959d5c6e78792c35f2c004599a', NULL, 1795297624849488, 1, 1795297609841633, 1795297609854212);

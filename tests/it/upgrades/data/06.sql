@@ -1,0 +1,3 @@
+-- An export as JSON Lines.
+INSERT INTO exports (id, environment_id, organization_id, state, tree_size, range_start, range_end, filter, rows_written, bytes_written, estimated_rows, error, download_secret, lease_owner, lease_until, attempts, created_at, updated_at, format) VALUES
+    ('audit_log_export_01M801724WQ150W1ADN914BFY5', 'environment_01M8016ZV999EPFRSAS9DJACB3', 'acme', 'ready', 5, 1793491200000000, 1796083200000000, '{"actions":[],"actor_ids":[],"actor_names":[],"target_types":[],"target_ids":[]}', 5, 2625, 5, NULL, x'83e146cc6cc416e6d562286994aee398dda83c09d068bd619f1e528556c17203', NULL, 1795297624896132, 1, 1795297609884737, 1795297609903332, 'json_lines');

@@ -1,0 +1,3 @@
+-- An export that is compressed.
+INSERT INTO exports (id, environment_id, organization_id, state, tree_size, range_start, range_end, filter, rows_written, bytes_written, estimated_rows, error, download_secret, lease_owner, lease_until, attempts, created_at, updated_at, format, compression, leased_at, is_upper_bound, remains) VALUES
+    ('audit_log_export_01M801726768X80DYGPH2TW5WP', 'environment_01M8016ZV999EPFRSAS9DJACB3', 'acme', 'ready', 5, 1793491200000000, 1796083200000000, '{"actions":[],"actor_ids":[],"actor_names":[],"target_types":[],"target_ids":[]}', 5, 873, 5, NULL, x'29cfbf1622579b0c63c65df254347cee5c74d01fb38768b6750f933e2c6964e0', NULL, 1795297624931447, 1, 1795297609927200, 1795297609969539, 'json_lines', 'gzip', 1795297609928903, 0, NULL);
