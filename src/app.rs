@@ -1,5 +1,6 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
+mod listening;
 mod workers;
 
 use std::{
@@ -26,11 +27,10 @@ use crate::{
     },
     signing_key,
     store::{Engine, Store, StoreError, StoreOptions},
-    tls,
+    tls::{self, ServerTls},
     transport::{
         listener,
-        rest::RestRules,
-        router::{Readiness, TransportRules, routes},
+        router::{Readiness, routes},
     },
     worker::checkpoints::CheckpointKeeper,
 };
@@ -65,6 +65,7 @@ pub struct App {
     store: Store,
     files: ExportFiles,
     listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     services: Services,
     routes: Routes,
     readiness: Readiness,
@@ -109,17 +110,6 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// What the settings say of the listener's side.
-fn transport_rules(settings: &Settings) -> TransportRules {
-    TransportRules {
-        rest: RestRules {
-            body_bytes: usize::try_from(settings.rest.max_body_bytes).unwrap_or(usize::MAX),
-            expired_as_error: settings.rest.expired_as_error,
-        },
-        origins: settings.cors.origins().map(str::to_owned).collect(),
-    }
-}
-
 /// The keys, as the operator's commands manage them.
 pub fn api_keys(settings: &Settings, store: &Store, clock: &Arc<dyn Clock>) -> ApiKeys {
     ApiKeys::over(store, clock, rules(settings))
@@ -151,13 +141,18 @@ impl App {
     /// Binds the listener and puts everything together. Health answers from the first moment of
     /// [`App::run`]; the rest once the database is ready.
     pub async fn bind(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+        settings.check_plaintext()?;
+        let tls = listening::tls(&settings)?;
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let store = open_store(&settings).await?;
         let files = open_files(&settings)?;
-        let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(address));
+        let public_url = settings
+            .public_url
+            .clone()
+            .unwrap_or_else(|| listening::reachable(address, tls.is_some()));
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
         let signer = CheckpointSigner::new(key, &settings.log_name);
@@ -171,8 +166,19 @@ impl App {
             credentials: credentials(&settings)?,
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
-        Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
+        let (routes, readiness) = routes(&services, &listening::transport_rules(&settings)).await?;
+        Ok(Self {
+            settings,
+            clock,
+            store,
+            files,
+            listener,
+            tls,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        })
     }
 
     /// Where the server listens.
@@ -204,16 +210,33 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self { settings, clock, store, files, listener, services, routes, readiness, shutdown } =
-            self;
+        let Self {
+            settings,
+            clock,
+            store,
+            files,
+            listener,
+            tls,
+            services,
+            routes,
+            readiness,
+            shutdown,
+        } = self;
         let checkpoints = CheckpointKeeper {
             store: store.clone(),
             clock: clock.clone(),
             signer: services.transparency.signer().clone(),
         };
         let drain = CancellationToken::new();
-        let mut server = tokio::spawn(listener::serve(listener, routes, drain.clone()));
+        let mut server = tokio::spawn(listener::serve(
+            listener,
+            tls.clone(),
+            routes,
+            listening::connection_rules(&settings),
+            drain.clone(),
+        ));
         let workers = TaskTracker::new();
+        workers.spawn(listening::renew(tls, shutdown.clone()));
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
             readiness.set(true).await;
@@ -229,7 +252,7 @@ impl App {
         let result = tokio::select! {
             failed = start => failed,
             () = stop => Ok(()),
-            ended = &mut server => ended.context("the listener ended")?.context("the listener failed"),
+            ended = &mut server => ended.context("the listener ended"),
         };
         info!("shutting down");
         let was_ready = readiness.is_ready();
@@ -349,14 +372,5 @@ async fn probe_database(store: Store, readiness: Readiness, shutdown: Cancellati
             }
             readiness.set(answers.is_ok()).await;
         }
-    }
-}
-
-/// The base URL under which this machine can reach the listener.
-fn reachable(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
-    } else {
-        format!("http://{address}")
     }
 }

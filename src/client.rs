@@ -2,6 +2,7 @@
 //! are followed.
 
 mod follow;
+mod trust;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +20,10 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-pub use self::follow::{Follower, Told};
+pub use self::{
+    follow::{Follower, Told},
+    trust::Trust,
+};
 use crate::{
     proto::v1::{
         CreateExportRequest, Export, ExportFormat, ExportState, GetExportRequest,
@@ -78,16 +82,25 @@ pub struct Client {
 impl Client {
     /// Connects to the server at `url`, such as `http://127.0.0.1:50051`.
     pub async fn connect(url: &str, api_key: &str) -> Result<Self> {
+        Self::connect_with(url, api_key, &Trust::default()).await
+    }
+
+    /// Connects to the server at `url`, which is known by `trust` if it has TLS (`https://...`).
+    pub async fn connect_with(url: &str, api_key: &str, trust: &Trust) -> Result<Self> {
         tls::install_provider();
         let endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("{url} is not a URL"))?
             .connect_timeout(CONNECT_TIMEOUT);
+        let endpoint = match endpoint.uri().scheme_str() {
+            Some("https") => endpoint.tls_config(trust.of_channel())?,
+            _ => endpoint,
+        };
         let channel = endpoint.connect().await;
         let channel = channel.with_context(|| format!("cannot connect to {url}"))?;
         let bearer = Bearer::new(api_key)?;
         let log_streams = LogStreamsClient::with_interceptor(channel.clone(), bearer.clone());
         let audit_logs = AuditLogsClient::with_interceptor(channel, bearer);
-        Ok(Self { audit_logs, log_streams, http: http_client() })
+        Ok(Self { audit_logs, log_streams, http: trust.http_client()? })
     }
 
     /// The event service.
@@ -206,11 +219,11 @@ impl Client {
 }
 
 /// The text at a link, at most a megabyte of it.
-pub async fn fetch_text(url: &str) -> Result<String> {
+pub async fn fetch_text(url: &str, trust: &Trust) -> Result<String> {
     tls::install_provider();
     let failed = "cannot fetch the manifest";
     // A signed link is a credential: errors do not repeat it.
-    let response = http_client().get(url).send().await.map_err(reqwest::Error::without_url);
+    let response = trust.http_client()?.get(url).send().await.map_err(reqwest::Error::without_url);
     let response = response.context(failed)?;
     let response = response.error_for_status().map_err(reqwest::Error::without_url);
     let mut chunks = response.context(failed)?.bytes_stream();
@@ -222,11 +235,6 @@ pub async fn fetch_text(url: &str) -> Result<String> {
         }
     }
     String::from_utf8(text).context("the manifest is not UTF-8")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that makes it")]
-fn http_client() -> reqwest::Client {
-    reqwest::Client::new()
 }
 
 /// Where the manifest of the export at `path` is: the same name with `.manifest.json`.

@@ -95,6 +95,33 @@ impl Arena<'_> {
         self.directory.join(name)
     }
 
+    /// Another server on a database of its own, with TLS.
+    pub async fn secured(&self) -> Result<Server> {
+        let Ground { program, sample, postgres, .. } = self.ground;
+        let directory = self.path("tls");
+        fs::create_dir(&directory).context("cannot make a directory")?;
+        let database_url = match postgres {
+            Some(server) => {
+                let name = format!("audit_logs_bench_{}_secured", std::process::id());
+                server.create_database(&name).await?
+            }
+            None => format!("sqlite://{}", directory.join("audit-logs.db").display()),
+        };
+        Server::start_secured(program, &directory, &database_url, sample).await
+    }
+
+    /// CreateEvent on another server than the arena's.
+    pub async fn create_on(
+        &self,
+        server: &Server,
+        in_flight: usize,
+        load: &Load,
+    ) -> Result<Measurement> {
+        let callers = server.callers(in_flight);
+        let callers = callers.map(|client| CreateCaller { client, load: load.clone() });
+        drive(callers, self.timing()).await
+    }
+
     fn timing(&self) -> Timing {
         self.ground.plan.timing
     }
@@ -107,9 +134,7 @@ impl Arena<'_> {
 
     /// CreateEvent.
     pub async fn create(&self, in_flight: usize, load: &Load) -> Result<Measurement> {
-        let callers = self.server.callers(in_flight);
-        let callers = callers.map(|client| CreateCaller { client, load: load.clone() });
-        drive(callers, self.timing()).await
+        self.create_on(&self.server, in_flight, load).await
     }
 
     /// The same call to the server that stores nothing.

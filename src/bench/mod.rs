@@ -38,7 +38,8 @@ use self::{
     sample::Sample,
     server::Server,
     topics::{
-        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, watch,
+        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, tls,
+        watch,
     },
 };
 pub use self::{
@@ -166,6 +167,9 @@ impl Bench {
         }
         if wanted(Topic::Receipts) {
             sections.push(receipts::run(ground).await?);
+        }
+        if wanted(Topic::Tls) {
+            sections.push(tls::run(ground).await?);
         }
         if wanted(Topic::Watch) {
             sections.push(watch::run(ground).await?);

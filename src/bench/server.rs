@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use super::{
     sample::Sample,
 };
 use crate::{
-    client::{AuditLogs, Client, explain},
+    client::{AuditLogs, Client, Trust, explain},
     proto::v1,
 };
 
@@ -36,8 +37,20 @@ pub struct Server {
     pub process: Guarded,
     clients: Vec<Client>,
     log: PathBuf,
+    target: Target,
+}
+
+/// Where a server is, and how it is called.
+struct Target {
     url: String,
     key: String,
+    trust: Trust,
+}
+
+impl Target {
+    async fn connect(&self) -> Result<Client> {
+        Client::connect_with(&self.url, &self.key, &self.trust).await
+    }
 }
 
 impl Server {
@@ -49,27 +62,63 @@ impl Server {
         database_url: &str,
         sample: &Sample,
     ) -> Result<Self> {
+        let plain = (Vec::new(), Trust::default());
+        Self::start_trusted(program, directory, database_url, sample, plain).await
+    }
+
+    /// The same with TLS, under a certificate that it makes for itself.
+    pub async fn start_secured(
+        program: &Path,
+        directory: &Path,
+        database_url: &str,
+        sample: &Sample,
+    ) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
+        fs::write(&certificate, made.cert.pem())?;
+        fs::write(&key, made.signing_key.serialize_pem())?;
+        let trust = Trust::read(Some(&certificate), None, None)?;
+        let variables = vec![
+            ("AUDIT_LOGS_TLS_CERT", certificate.display().to_string()),
+            ("AUDIT_LOGS_TLS_KEY", key.display().to_string()),
+        ];
+        Self::start_trusted(program, directory, database_url, sample, (variables, trust)).await
+    }
+
+    async fn start_trusted(
+        program: &Path,
+        directory: &Path,
+        database_url: &str,
+        sample: &Sample,
+        (tls, trust): (Vec<(&'static str, String)>, Trust),
+    ) -> Result<Self> {
         let random = rand::rng().sample_iter(Alphanumeric).take(40).map(char::from);
         let key = format!("sk_{}", random.collect::<String>());
         let address = format!("127.0.0.1:{}", free_port()?);
         let log = directory.join("serve.log");
+        let scheme = if tls.is_empty() { "http" } else { "https" };
+        let mut variables = vec![
+            ("AUDIT_LOGS_LISTEN", address.clone()),
+            ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
+            ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
+            ("AUDIT_LOGS_BOOTSTRAP_API_KEY", key.clone()),
+            // The receiver of log streams is here.
+            ("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
+            // One key does what thousands would.
+            ("AUDIT_LOGS_LIMITS_REQUESTS_PER_MINUTE", "0".to_owned()),
+        ];
+        variables.extend(tls);
         let process = Guarded::start(&Start {
             command: vec![program.as_os_str(), OsStr::new("serve"), OsStr::new("--migrate")],
-            variables: vec![
-                ("AUDIT_LOGS_LISTEN", address.clone()),
-                ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
-                ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
-                ("AUDIT_LOGS_BOOTSTRAP_API_KEY", key.clone()),
-                // The receiver of log streams is here.
-                ("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
-            ],
+            variables,
             directory,
             log: &log,
             signal: "KILL",
             user: None,
         })?;
-        let clients = connect(&process, &log, &address, &key).await?;
-        let server = Self { process, clients, log, url: format!("http://{address}"), key };
+        let target = Target { url: format!("{scheme}://{address}"), key, trust };
+        let clients = connect(&process, &log, &target).await?;
+        let server = Self { process, clients, log, target };
         server.register(sample).await?;
         Ok(server)
     }
@@ -91,9 +140,10 @@ impl Server {
             signal: "KILL",
             user: None,
         })?;
-        let clients = connect(&process, &log, &address, "none").await?;
         let (url, key) = (format!("http://{address}"), "none".to_owned());
-        Ok(Self { process, clients, log, url, key })
+        let target = Target { url, key, trust: Trust::default() };
+        let clients = connect(&process, &log, &target).await?;
+        Ok(Self { process, clients, log, target })
     }
 
     /// A client for each caller: over one connection for a few calls in flight, over four for many.
@@ -111,7 +161,7 @@ impl Server {
     pub async fn connections(&self, count: usize) -> Result<Vec<Client>> {
         let mut clients = Vec::with_capacity(count);
         for _ in 0..count {
-            clients.push(Client::connect(&self.url, &self.key).await?);
+            clients.push(self.target.connect().await?);
         }
         Ok(clients)
     }
@@ -135,12 +185,11 @@ impl Server {
     }
 }
 
-async fn connect(process: &Guarded, log: &Path, address: &str, key: &str) -> Result<Vec<Client>> {
-    let url = format!("http://{address}");
+async fn connect(process: &Guarded, log: &Path, target: &Target) -> Result<Vec<Client>> {
     let started = Instant::now();
     let mut clients = Vec::new();
     while clients.len() < CONNECTIONS {
-        match Client::connect(&url, key).await {
+        match target.connect().await {
             Ok(client) => clients.push(client),
             Err(error) => {
                 process.expect_running(log)?;

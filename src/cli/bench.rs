@@ -19,6 +19,7 @@ What is measured, each figure beside its peer in the same run:
   batch          BatchCreateEvents of 100 and 1,000, against binary COPY (SQLite: prepared INSERTs)
   organizations  one organization and 1,000
   receipts       with and without receipts
+  tls            CreateEvent with and without TLS
   watch          how soon 100 watchers are told of 1,000 events/s, and what 5,000 idle ones cost
   forward        one log stream to an HTTPS receiver beside the receiver's own ceiling, and 500 streams
   export         a log of 1,000,000 events to CSV and JSON Lines, against psql \\copy (SQLite: sqlite3 -csv)

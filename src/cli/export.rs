@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::times::{parse_time, proto_time};
+use super::{
+    server::ServerArguments,
+    times::{parse_time, proto_time},
+};
 use crate::{
     client::Client,
     demo::progress::ExportBar,
@@ -17,9 +20,8 @@ use crate::{
 #[command(after_help = "Example:\n  audit-logs export --organization org_1 --from 2026-01-01 \
                         --to 2026-02-01 --output january.csv")]
 pub struct Arguments {
-    /// The service
-    #[arg(long, env = "AUDIT_LOGS_SERVER", default_value = "http://127.0.0.1:50051")]
-    server: String,
+    #[command(flatten)]
+    server: ServerArguments,
     /// An API key with the scope `exports`
     #[arg(long, env = "AUDIT_LOGS_API_KEY", hide_env_values = true)]
     api_key: String,
@@ -72,7 +74,8 @@ impl Arguments {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let output = arguments.output();
-    let client = Client::connect(&arguments.server, &arguments.api_key).await?;
+    let to = arguments.server;
+    let client = Client::connect_with(&to.server, &arguments.api_key, &to.trust.read()?).await?;
     let request = CreateExportRequest {
         organization_id: arguments.organization,
         range_start: Some(proto_time(arguments.from)),

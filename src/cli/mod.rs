@@ -6,6 +6,7 @@ mod export;
 mod keys;
 mod migrate;
 mod serve;
+mod server;
 mod tail;
 mod times;
 mod verify;

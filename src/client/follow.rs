@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use rand::RngExt;
 use tonic::{Code, Status, Streaming};
 
-use super::{Client, explain};
+use super::{Client, Trust, explain};
 use crate::proto::v1::{
     EventRecord, WatchEventsRequest, WatchEventsResponse, watch_events_request::Start,
     watch_events_response::Content,
@@ -42,6 +42,7 @@ pub enum Told {
 pub struct Follower {
     url: String,
     api_key: String,
+    trust: Trust,
     request: WatchEventsRequest,
     frames: Option<Streaming<WatchEventsResponse>>,
     /// Where to resume; unknown until the server has said it.
@@ -54,11 +55,12 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Will follow as `request` says, on the server at `url`.
-    pub fn new(url: &str, api_key: &str, request: WatchEventsRequest) -> Self {
+    /// Will follow as `request` says, on the server at `url`, which is known by `trust` if it has TLS.
+    pub fn new(url: &str, api_key: &str, trust: Trust, request: WatchEventsRequest) -> Self {
         Self {
             url: url.to_owned(),
             api_key: api_key.to_owned(),
+            trust,
             request,
             frames: None,
             next: None,
@@ -96,7 +98,7 @@ impl Follower {
     }
 
     async fn call(&self) -> std::result::Result<Streaming<WatchEventsResponse>, Failure> {
-        let client = Client::connect(&self.url, &self.api_key).await;
+        let client = Client::connect_with(&self.url, &self.api_key, &self.trust).await;
         let client = client.map_err(|error| Failure::Passing(format!("{error:#}")))?;
         let mut request = self.request.clone();
         if let Some(next) = self.next {

@@ -2,8 +2,10 @@
 
 mod cors;
 mod forwarding;
+mod limits;
 mod sources;
 mod streams;
+mod tls;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,8 +14,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     cors::CorsSettings,
     forwarding::{LogStreamSettings, SecretSettings},
+    limits::LimitSettings,
     sources::{Flags, SettingsError, load},
     streams::StreamSettings,
+    tls::TlsSettings,
 };
 
 /// Every setting that a server has. The names here are the keys of the file; an environment
@@ -65,6 +69,12 @@ pub struct Settings {
     pub log_streams: LogStreamSettings,
     /// Secrets of destinations.
     pub secrets: SecretSettings,
+    /// TLS on the listener.
+    pub tls: TlsSettings,
+    /// Whether to listen without TLS beyond loopback.
+    pub insecure_plaintext: bool,
+    /// What connections and calls may take.
+    pub limits: LimitSettings,
 }
 
 impl Default for Settings {
@@ -92,6 +102,9 @@ impl Default for Settings {
             cors: CorsSettings::default(),
             log_streams: LogStreamSettings::default(),
             secrets: SecretSettings::default(),
+            tls: TlsSettings::default(),
+            insecure_plaintext: false,
+            limits: LimitSettings::default(),
         }
     }
 }
@@ -361,6 +374,8 @@ impl Settings {
             return impossible("rest.max_body_bytes", "it must be 1024 to 33554432 (32 MiB)");
         }
         self.cors.validate()?;
+        self.tls.validate()?;
+        self.limits.validate()?;
         self.log_streams.validate()
     }
 }

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 37] = [
+const KEYS: [(&str, Form); 57] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -64,10 +64,36 @@ const KEYS: [(&str, Form); 37] = [
     ("log_streams.deliveries", Form::Number),
     ("secrets.key", Form::Text),
     ("secrets.previous_keys", Form::Text),
+    ("tls.cert", Form::Text),
+    ("tls.key", Form::Text),
+    ("tls.client_ca", Form::Text),
+    ("insecure_plaintext", Form::Boolean),
+    ("limits.message_bytes", Form::Number),
+    ("limits.header_bytes", Form::Number),
+    ("limits.headers", Form::Number),
+    ("limits.streams_per_connection", Form::Number),
+    ("limits.concurrent_requests", Form::Number),
+    ("limits.concurrent_streams", Form::Number),
+    ("limits.connections", Form::Number),
+    ("limits.connections_per_address", Form::Number),
+    ("limits.requests_per_minute", Form::Number),
+    ("limits.event_requests_per_minute", Form::Number),
+    ("limits.handshake_seconds", Form::Number),
+    ("limits.header_seconds", Form::Number),
+    ("limits.body_seconds", Form::Number),
+    ("limits.keepalive_seconds", Form::Number),
+    ("limits.idle_seconds", Form::Number),
+    ("limits.connection_age_seconds", Form::Number),
     ("config", Form::Text),
 ];
 /// Variables that the client commands read.
-const CLIENT_VARIABLES: [&str; 2] = ["AUDIT_LOGS_API_KEY", "AUDIT_LOGS_SERVER"];
+const CLIENT_VARIABLES: [&str; 5] = [
+    "AUDIT_LOGS_API_KEY",
+    "AUDIT_LOGS_CA_CERTIFICATE",
+    "AUDIT_LOGS_CLIENT_CERTIFICATE",
+    "AUDIT_LOGS_CLIENT_KEY",
+    "AUDIT_LOGS_SERVER",
+];
 /// Prefix of the variables that tests read.
 const TEST_PREFIX: &str = "AUDIT_LOGS_TEST_";
 
@@ -142,6 +168,30 @@ pub struct Flags {
     #[arg(long, value_name = "FORMAT", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
+    /// TLS on the listener.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+    /// Listen without TLS beyond loopback too, where something in front encrypts [env: `AUDIT_LOGS_INSECURE_PLAINTEXT`]
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_plaintext: bool,
+}
+
+/// Settings of TLS as flags.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub struct TlsFlags {
+    /// Certificate of the listener and those above it, PEM [env: `AUDIT_LOGS_TLS_CERT`]
+    #[arg(long = "tls-cert", value_name = "FILE", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its private key, PEM [env: `AUDIT_LOGS_TLS_KEY`]
+    #[arg(long = "tls-key", value_name = "FILE", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Authorities of clients, PEM; with it each must show a certificate [env: `AUDIT_LOGS_TLS_CLIENT_CA`]
+    #[arg(long = "tls-client-ca", value_name = "FILE", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Reads the settings from all sources.

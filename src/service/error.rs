@@ -1,7 +1,7 @@
 //! What a call can fail with. Each case has a code, which the transports turn into a status, and a
 //! stable reason.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use thiserror::Error;
 
@@ -99,6 +99,18 @@ pub enum Error {
     /// The key or the replica has as many watchers as it may have.
     #[error("too many watchers; end some, or try another replica")]
     TooManyWatchers,
+    /// The replica works on as many requests, or has as many streams open, as it may.
+    #[error("the service has too many requests at a time; try again")]
+    TooManyRequests,
+    /// The key has made as many calls as it may in a minute; it may make another after that time.
+    #[error("the API key has made too many calls; try again in {} s", .0.as_secs().max(1))]
+    RateLimited(Duration),
+    /// A message is larger than it may be.
+    #[error("{0}")]
+    MessageTooLarge(String),
+    /// The message of a call took too long to arrive.
+    #[error("the request took too long to arrive; nothing was stored")]
+    BodyTooSlow,
     /// The deadline of the call passed.
     #[error("the deadline passed; a write may still have happened")]
     DeadlineExceeded,
@@ -177,6 +189,8 @@ pub enum Code {
     Unavailable,
     /// Too late.
     DeadlineExceeded,
+    /// Too large, whenever it is sent. What the gRPC library calls it.
+    OutOfRange,
     /// Our fault.
     Internal,
 }
@@ -202,6 +216,8 @@ impl Error {
             Self::QueueFull
             | Self::AcknowledgementsNotRead(_)
             | Self::WatcherTooSlow(_)
+            | Self::TooManyRequests
+            | Self::RateLimited(_)
             | Self::TooManyWatchers => Code::ResourceExhausted,
             Self::Unavailable(_)
             | Self::ChangedMeanwhile
@@ -209,7 +225,8 @@ impl Error {
             | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
                 Code::Unavailable
             }
-            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::DeadlineExceeded | Self::BodyTooSlow => Code::DeadlineExceeded,
+            Self::MessageTooLarge(_) => Code::OutOfRange,
             Self::Store(_) | Self::Internal(_) => Code::Internal,
         }
     }
@@ -257,6 +274,10 @@ impl Error {
             Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
                 "DATABASE_UNAVAILABLE"
             }
+            Self::TooManyRequests => "TOO_MANY_REQUESTS",
+            Self::RateLimited(_) => "RATE_LIMITED",
+            Self::MessageTooLarge(_) => "MESSAGE_TOO_LARGE",
+            Self::BodyTooSlow => "REQUEST_TOO_SLOW",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Store(_) | Self::Internal(_) => "INTERNAL",
         }

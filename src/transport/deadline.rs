@@ -1,25 +1,27 @@
-//! The caller's deadline. tonic honours `grpc-timeout` itself, but answers CANCELLED; this answers
-//! `DEADLINE_EXCEEDED` a moment earlier.
+//! The caller's deadline, `grpc-timeout`: a call that is past it is ended, and so is a stream.
 
 use std::time::Duration;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
+use super::body::Deadlined;
 use crate::service::error::Error;
 
-/// How much earlier than tonic's own timer.
-const MARGIN: Duration = Duration::from_millis(10);
+/// The longest deadline that is kept; with one that is further away a call has none.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// Ends a call whose deadline passed. Covers the time until the answer begins; a stream that
-/// outlives its deadline is ended by the client.
+/// Ends a call whose deadline passed, before or after its answer began.
 pub async fn enforce(request: Request, next: Next) -> Response {
     let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
-    let Some(timeout) = header.and_then(parse) else { return next.run(request).await };
-    let limit = timeout.saturating_sub(MARGIN);
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .unwrap_or_else(|_| Status::from(Error::DeadlineExceeded).into_http())
+    let limit = header.and_then(parse).filter(|limit| *limit < LONGEST);
+    let Some(limit) = limit else { return next.run(request).await };
+    let deadline = Instant::now() + limit;
+    match timeout_at(deadline, next.run(request)).await {
+        Ok(answer) => answer.map(|body| Body::new(Deadlined::new(body, deadline))),
+        Err(_) => Status::from(Error::DeadlineExceeded).into_http(),
+    }
 }
 
 /// Parses `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests").

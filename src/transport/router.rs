@@ -23,12 +23,14 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{
     auth::{self, Gate},
+    capacity::{self, Capacity},
     deadline,
     grpc::{
         ApiKeysService, AuditLogsService, LogStreamsService, OrganizationsService,
         TransparencyLogService,
     },
     http::{self, refusal::Refusal},
+    rate::{self, Rates},
     request_id,
     rest::{self, RestRules},
     undecodable,
@@ -114,6 +116,16 @@ pub struct TransportRules {
     pub rest: RestRules,
     /// Origins whose pages may call, or `*` for all; empty for none.
     pub origins: Vec<String>,
+    /// Most bytes of a gRPC message that is sent to the service.
+    pub message_bytes: usize,
+    /// Most calls that are worked on at a time.
+    pub calls: u32,
+    /// Most streams and downloads that are open at a time.
+    pub lasting: u32,
+    /// Most calls of one key in a minute that write events; 0 for no limit.
+    pub writes_per_minute: u32,
+    /// Most other calls of one key in a minute; 0 for no limit.
+    pub others_per_minute: u32,
 }
 
 /// Makes the routes, and the switch that tells whether they can be served.
@@ -129,15 +141,19 @@ pub async fn routes(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let gate = Arc::new(Gate::new(services.auth.clone(), readiness.clone()));
-    let grpc = Routes::new(AuditLogsServer::new(AuditLogsService::new(services.clone())))
-        .add_service(OrganizationsServer::new(OrganizationsService::new(
-            services.organizations.clone(),
-        )))
-        .add_service(LogStreamsServer::new(LogStreamsService::new(services.log_streams.clone())))
-        .add_service(TransparencyLogServer::new(TransparencyLogService::new(
-            services.transparency.clone(),
-        )))
-        .add_service(ApiKeysServer::new(ApiKeysService::new(services.api_keys.clone())))
+    let rates = Arc::new(Rates::new(rules.writes_per_minute, rules.others_per_minute));
+    let capacity = Capacity::new(rules.calls, rules.lasting, rules.rest.body_patience);
+    let most = rules.message_bytes;
+    let audit_logs = AuditLogsService::new(services.clone());
+    let organizations = OrganizationsService::new(services.organizations.clone());
+    let log_streams = LogStreamsService::new(services.log_streams.clone());
+    let transparency = TransparencyLogService::new(services.transparency.clone());
+    let api_keys = ApiKeysService::new(services.api_keys.clone());
+    let grpc = Routes::new(AuditLogsServer::new(audit_logs).max_decoding_message_size(most))
+        .add_service(OrganizationsServer::new(organizations).max_decoding_message_size(most))
+        .add_service(LogStreamsServer::new(log_streams).max_decoding_message_size(most))
+        .add_service(TransparencyLogServer::new(transparency).max_decoding_message_size(most))
+        .add_service(ApiKeysServer::new(api_keys).max_decoding_message_size(most))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -145,6 +161,7 @@ pub async fn routes(
         // tonic's fallback would answer HTTP requests with a gRPC status.
         .reset_fallback()
         .layer(middleware::from_fn(undecodable::refuse))
+        .layer(middleware::from_fn_with_state(rates.clone(), rate::of_rpc))
         .layer(middleware::from_fn_with_state(gate.clone(), auth::of_rpc))
         // Outside of the credential check, which may wait for the database.
         .layer(middleware::from_fn(deadline::enforce))
@@ -158,12 +175,13 @@ pub async fn routes(
         .route("/tlog/{organization}/checkpoint", get(http::tlog::checkpoint))
         .route("/tlog/{organization}/tile/{*path}", get(http::tlog::tile))
         .with_state(services.transparency.clone())
+        .route_layer(middleware::from_fn_with_state(rates.clone(), rate::of_http))
         .route_layer(middleware::from_fn_with_state(gate.clone(), auth::of_http));
     let health = Router::new()
         .route("/healthz", get(http::health::live))
         .route("/readyz", get(http::health::ready))
         .with_state(readiness.clone());
-    let http = rest::routes(services, gate, rules.rest)
+    let http = rest::routes(services, gate, rates, rules.rest)
         .merge(download)
         .merge(tlog)
         .merge(health)
@@ -171,6 +189,7 @@ pub async fn routes(
     let router = grpc
         .merge(http)
         .fallback_service(any(unknown))
+        .layer(middleware::from_fn_with_state(Arc::new(capacity), capacity::admit))
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
@@ -193,7 +212,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 }
 
 /// Says that a request speaks gRPC or gRPC-Web.
-fn is_grpc(request: &Request) -> bool {
+pub fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -28,6 +28,14 @@ pub const DOMAIN: &str = "auditlogs";
 /// How long to wait before a retry of what was unavailable or too much.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// How long to wait before a retry.
+fn retry_delay(error: &Error) -> Duration {
+    match error {
+        Error::RateLimited(wait) => *wait,
+        _ => RETRY_DELAY,
+    }
+}
+
 /// The code of a failure on either transport. WorkOS tells a request of the wrong shape (422) from
 /// one that is wrong in what it says of its schema or range (400).
 const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
@@ -48,6 +56,7 @@ const fn codes(error: &Error) -> (GrpcCode, StatusCode) {
         Code::ResourceExhausted => (GrpcCode::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
         Code::Unavailable => (GrpcCode::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         Code::DeadlineExceeded => (GrpcCode::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
+        Code::OutOfRange => (GrpcCode::OutOfRange, StatusCode::PAYLOAD_TOO_LARGE),
         Code::Internal => (GrpcCode::Internal, StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
@@ -112,7 +121,7 @@ fn details<const N: usize>(error: &Error, beside: [(String, String); N]) -> Erro
         _ => {}
     }
     if error.is_temporary() {
-        details.set_retry_info(Some(RETRY_DELAY));
+        details.set_retry_info(Some(retry_delay(error)));
     }
     details
 }
@@ -182,7 +191,9 @@ fn error_body(error: &Error) -> ErrorBody {
         Error::InvalidExportRange(_) => (of_reason().0, "Invalid date range".into()),
         Error::KeyMissing | Error::KeyRefused => ("unauthorized".into(), "Unauthorized".into()),
         Error::NotFound { .. } => ("entity_not_found".into(), format!("{}.", message(error))),
-        Error::QueueFull => ("rate_limit_exceeded".into(), "Too many requests.".into()),
+        Error::QueueFull | Error::TooManyRequests | Error::RateLimited(_) => {
+            ("rate_limit_exceeded".into(), "Too many requests.".into())
+        }
         _ => of_reason(),
     };
     ErrorBody { code, message, errors: field_errors(error) }
@@ -209,7 +220,7 @@ impl IntoResponse for Error {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         if self.is_temporary() {
-            let seconds = RETRY_DELAY.as_secs().into();
+            let seconds = retry_delay(&self).as_secs().max(1).into();
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response

@@ -30,7 +30,7 @@ const LAYERS: &[Layer] = &[
         name: "worker",
         may_use: &["domain", "merkle", "store", "export", "forward", "service"],
     },
-    Layer { name: "transport", may_use: &["domain", "proto", "service", "export"] },
+    Layer { name: "transport", may_use: &["domain", "proto", "service", "export", "tls"] },
     Layer { name: "verify", may_use: &["domain", "export", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod abuse;
 mod actions;
 mod api_keys;
 mod architecture;
@@ -23,6 +24,7 @@ mod exports;
 mod idempotency;
 mod ingest;
 mod lanes;
+mod limits;
 mod listing;
 mod log_streams;
 mod object_store;
@@ -34,6 +36,7 @@ mod refusals;
 mod rest;
 mod retention;
 mod tenancy;
+mod tls;
 mod torture;
 mod transparency;
 mod watch;

@@ -12,6 +12,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{output::Output, since::Since, text::Style};
+use super::server::ServerArguments;
 use crate::{
     client::{Follower, Told},
     domain::clock::{Clock, SystemClock},
@@ -38,9 +39,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// The service
-    #[arg(long, env = "AUDIT_LOGS_SERVER", default_value = "http://127.0.0.1:50051")]
-    server: String,
+    #[command(flatten)]
+    server: ServerArguments,
     /// An API key with the scope `events:read`
     #[arg(long, env = "AUDIT_LOGS_API_KEY", hide_env_values = true)]
     api_key: String,
@@ -130,7 +130,8 @@ async fn follow(arguments: Arguments) -> Result<()> {
         target_types: arguments.target_types,
         target_ids: arguments.target_ids,
     };
-    let mut follower = Follower::new(&arguments.server, &arguments.api_key, request);
+    let trust = arguments.server.trust.read()?;
+    let mut follower = Follower::new(&arguments.server.server, &arguments.api_key, trust, request);
     let mut output = Output::standard();
     // Where the log ended at the start.
     let mut end = None;

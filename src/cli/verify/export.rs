@@ -11,7 +11,9 @@ use clap::Args;
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
-use super::{Verdict, export_report::Report, keys::KeyArguments, read_text};
+use super::{
+    super::server::TrustArguments, Verdict, export_report::Report, keys::KeyArguments, read_text,
+};
 use crate::{
     client::{fetch_text, manifest_path},
     config::Settings,
@@ -42,6 +44,8 @@ pub struct Arguments {
     /// The manifest: a file, or a link such as `manifest_url` [default: FILE.manifest.json]
     #[arg(long, value_name = "FILE_OR_URL")]
     manifest: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArguments,
     /// A signed checkpoint of the same tree to check against, instead of the one in the manifest
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -111,7 +115,7 @@ async fn read_manifest(arguments: &Arguments) -> Result<(Value, Manifest)> {
     let path = arguments.manifest.clone().unwrap_or_else(beside);
     let name = path.display().to_string();
     let text = if name.starts_with("http://") || name.starts_with("https://") {
-        fetch_text(&name).await?
+        fetch_text(&name, &arguments.trust.read()?).await?
     } else {
         read_text(&path)
             .with_context(|| "an export is checked against its manifest; name it with --manifest")?

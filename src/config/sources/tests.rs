@@ -1,7 +1,7 @@
 //! Settings from every source.
 
 use super::*;
-use crate::config::Secret;
+use crate::config::{LimitSettings, Secret};
 
 fn with(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -35,6 +35,12 @@ fn flag_wins_over_environment_over_file_over_default() {
     assert_eq!(settings.data_dir, PathBuf::from("/file"));
     assert!(settings.organizations.auto_register);
 }
+
+/// Of `tls.*`, `insecure_plaintext` and `limits.*`.
+const LISTENING: [&str; 20] = [
+    "/c.pem", "/k.pem", "/ca.pem", "true", "65536", "9000", "50", "77", "78", "79", "80", "81",
+    "82", "83", "5", "6", "7", "8", "9", "0",
+];
 
 #[test]
 fn every_key_has_a_variable_that_works() {
@@ -78,7 +84,8 @@ fn every_key_has_a_variable_that_works() {
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
     let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
-    assert_eq!(variables.len(), values.len());
+    assert_eq!(variables.len(), values.len() + LISTENING.len());
+    let values = values.into_iter().chain(LISTENING);
     let pairs: Vec<_> = variables.iter().map(String::as_str).zip(values).collect();
     let settings = with(&pairs).unwrap();
     assert_eq!(settings.log_format, LogFormat::Json);
@@ -94,11 +101,38 @@ fn every_key_has_a_variable_that_works() {
     assert!(!settings.exports.presigned_urls && settings.rest.expired_as_error);
     assert_eq!(settings.rest.max_body_bytes, 2_048);
     assert_eq!(settings.cors.origins().collect::<Vec<_>>(), ["https://app.example"]);
-    assert_eq!(settings.database_url(), "postgres://h/d");
     forwarding_is_as_set(&settings);
+    listening_is_as_set(&settings);
+}
+
+fn listening_is_as_set(settings: &Settings) {
+    let path = |text: &str| Some(PathBuf::from(text));
+    let tls = &settings.tls;
+    assert_eq!((&tls.cert, &tls.key), (&path("/c.pem"), &path("/k.pem")));
+    assert!(tls.client_ca == path("/ca.pem") && settings.insecure_plaintext);
+    let expected = LimitSettings {
+        message_bytes: 65_536,
+        header_bytes: 9_000,
+        headers: 50,
+        streams_per_connection: 77,
+        concurrent_requests: 78,
+        concurrent_streams: 79,
+        connections: 80,
+        connections_per_address: 81,
+        requests_per_minute: 82,
+        event_requests_per_minute: 83,
+        handshake_seconds: 5,
+        header_seconds: 6,
+        body_seconds: 7,
+        keepalive_seconds: 8,
+        idle_seconds: 9,
+        connection_age_seconds: 0,
+    };
+    assert_eq!(settings.limits, expected);
 }
 
 fn forwarding_is_as_set(settings: &Settings) {
+    assert_eq!(settings.database_url(), "postgres://h/d");
     assert_eq!(settings.log_streams.allowed_networks, "10.0.0.0/8");
     assert!(settings.log_streams.allow_http && settings.log_streams.deliveries == 5);
     assert_eq!(settings.secrets.key.as_ref().map(Secret::reveal), Some("a"));
@@ -125,6 +159,11 @@ fn impossible_values_are_refused_by_name() {
         ("AUDIT_LOGS_ACTIONS_REQUIRE_SCHEMA", "perhaps", "actions.require_schema"),
         ("AUDIT_LOGS_EXPORTS_RETENTION_DAYS", "-1", "exports.retention_days"),
         ("AUDIT_LOGS_LOG_FORMAT", "xml", "log_format"),
+        ("AUDIT_LOGS_TLS_CERT", "/c.pem", "tls.key"),
+        ("AUDIT_LOGS_TLS_KEY", "/k.pem", "tls.cert"),
+        ("AUDIT_LOGS_TLS_CLIENT_CA", "/ca.pem", "tls.client_ca"),
+        ("AUDIT_LOGS_LIMITS_HEADER_BYTES", "100", "limits.header_bytes"),
+        ("AUDIT_LOGS_LIMITS_BODY_SECONDS", "30", "limits.body_seconds"),
     ];
     for (name, value, key) in table {
         let error = with(&[(name, value)]).unwrap_err().to_string();
@@ -138,4 +177,19 @@ fn a_named_file_must_be_there() {
     let flags = Flags { config: Some("/nowhere.toml".into()), ..Flags::default() };
     let error = load(&flags, []).unwrap_err().to_string();
     assert!(error.contains("/nowhere.toml"), "{error}");
+}
+
+#[test]
+fn plaintext_stays_on_loopback_unless_somebody_says_otherwise() {
+    let check = |pairs: &[(&str, &str)]| with(pairs).unwrap().check_plaintext();
+    let everywhere = ("AUDIT_LOGS_LISTEN", "0.0.0.0:50051");
+    let refused = check(&[everywhere]).unwrap_err().to_string();
+    for choice in ["tls.cert", "tls.key", "127.0.0.1", "--insecure-plaintext"] {
+        assert!(refused.contains(choice), "{refused}");
+    }
+    assert!(check(&[("AUDIT_LOGS_LISTEN", "[::]:50051")]).is_err());
+    assert!(check(&[("AUDIT_LOGS_LISTEN", "[::1]:50051")]).is_ok());
+    assert!(check(&[everywhere, ("AUDIT_LOGS_INSECURE_PLAINTEXT", "true")]).is_ok());
+    let tls = [("AUDIT_LOGS_TLS_CERT", "/c.pem"), ("AUDIT_LOGS_TLS_KEY", "/k.pem")];
+    assert!(check(&[everywhere, tls[0], tls[1]]).is_ok());
 }

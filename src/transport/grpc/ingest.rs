@@ -4,7 +4,7 @@ use std::{iter::Peekable, vec};
 
 use futures::{Stream, StreamExt, stream};
 use prost::Message;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::convert;
 use crate::{
@@ -44,14 +44,13 @@ fn message(request: IngestEventsRequest) -> ingest::Message {
 
 /// Why no message came.
 fn broken(status: &Status) -> Error {
-    let too_large = || {
-        let description = "a message must have at most 4 MiB";
-        Error::InvalidRequest(vec![Violation::new("request", Reason::TooLarge, description)])
-    };
-    match status.code() {
-        Code::OutOfRange => too_large(),
-        _ => undecodable::refusal(status)
-            .unwrap_or(Error::Unavailable("the stream broke off; send again what is open")),
+    match undecodable::refusal(status) {
+        // Of the stream, one message is wrong.
+        Some(Error::MessageTooLarge(why)) => {
+            Error::InvalidRequest(vec![Violation::new("request", Reason::TooLarge, why)])
+        }
+        Some(refusal) => refusal,
+        None => Error::Unavailable("the stream broke off; send again what is open"),
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{
 pub struct BodyRules {
     /// Most bytes of one body.
     limit: usize,
-    /// How long its sender may take.
+    /// How long its sender may take: less than the whole request, whose timeout says that something may
+    /// have been written.
     patience: Duration,
     /// A permit for each byte that bodies together may take while they are read.
     room: Arc<Semaphore>,
@@ -31,17 +32,14 @@ pub struct BodyRules {
 
 /// Bytes that the bodies which are being read may take together.
 const ROOM: usize = 64 * 1_024 * 1_024;
-/// How long a body may take: less than the whole request, whose timeout says that something may have
-/// been written.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How much of a body that is too large is read and thrown away: a client that still writes would not
 /// see the answer if the connection were closed on it.
 const THROWN_AWAY: usize = 32 * 1_024 * 1_024;
 
 impl BodyRules {
-    /// Bodies of at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, patience: PATIENCE, room: Arc::new(Semaphore::new(ROOM.max(limit))) }
+    /// Bodies of at most `limit` bytes that arrive in `patience`.
+    pub fn new(limit: usize, patience: Duration) -> Self {
+        Self { limit, patience, room: Arc::new(Semaphore::new(ROOM.max(limit))) }
     }
 
     /// Reads a body, with what it holds of the room.
@@ -106,17 +104,26 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     };
     match serde_json::from_str(text) {
         Ok(sent) if first == '{' => Ok(sent),
-        Err(error) if error.classify() != Category::Data => {
-            let (line, column) = (error.line(), error.column());
-            let place = format!(
-                "The body is not JSON that can be read at line {line}, column {column}: malformed, a \
-                 number beyond a double, or nested too deeply."
-            );
-            Err(Refusal::Body(place))
-        }
+        Err(error) if error.classify() != Category::Data => Err(Refusal::Body(unreadable(&error))),
         Err(error) if first == '{' => Err(misfit::<T>(text, &error).into()),
         _ => Err(Refusal::Body("The body must be a JSON object.".to_owned())),
     }
+}
+
+/// Says where a body is no JSON that can be read.
+fn unreadable(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    // The parser's word for it; there is no other way to tell.
+    if error.to_string().starts_with("recursion limit exceeded") {
+        return format!(
+            "The body is nested too deeply at line {line}, column {column}: at most 127 objects and lists \
+             in one another."
+        );
+    }
+    format!(
+        "The body is not JSON that can be read at line {line}, column {column}: malformed, or a number \
+         beyond a double."
+    )
 }
 
 /// Says which member is of the wrong type. Reads the body once more, which notes where it is.
@@ -250,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_too_slowly_is_told_so() {
-        let rules = BodyRules { patience: Duration::from_millis(1), ..BodyRules::new(10) };
+        let rules = BodyRules::new(10, Duration::from_millis(1));
         let refusal = rules.read(slow_body()).await.unwrap_err().into_response();
         assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(refusal.headers()["connection"], "close");
@@ -259,7 +266,10 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_together_find_only_so_much_room() {
-        let rules = BodyRules { room: Arc::new(Semaphore::new(10)), ..BodyRules::new(8) };
+        let rules = BodyRules {
+            room: Arc::new(Semaphore::new(10)),
+            ..BodyRules::new(8, Duration::from_secs(20))
+        };
         let (_, held) = rules.read(Body::from("12345678")).await.unwrap();
         let refusal = rules.read(Body::from("123")).await.unwrap_err().into_response();
         assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS);

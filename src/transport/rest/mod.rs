@@ -17,7 +17,7 @@ pub mod retention;
 pub mod schemas;
 mod time;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -31,6 +31,7 @@ pub use self::openapi::document;
 use super::{
     auth::{self, Gate},
     http::timeout,
+    rate::{self, Rates},
 };
 use crate::{domain::caller::Caller, service::Services};
 
@@ -39,6 +40,8 @@ use crate::{domain::caller::Caller, service::Services};
 pub struct RestRules {
     /// Most bytes of a body.
     pub body_bytes: usize,
+    /// How long a body may take to arrive: less than 30 s, which the whole request may take.
+    pub body_patience: Duration,
     /// Whether an expired export is told as `error`, for SDKs that do not know `expired`.
     pub expired_as_error: bool,
 }
@@ -60,7 +63,7 @@ impl FromRef<Api> for Services {
 type KnownCaller = Extension<Arc<Caller>>;
 
 /// The routes of the API.
-pub fn routes(services: &Services, gate: Arc<Gate>, rules: RestRules) -> Router {
+pub fn routes(services: &Services, gate: Arc<Gate>, rates: Arc<Rates>, rules: RestRules) -> Router {
     let api = Api { services: services.clone(), rules };
     Router::new()
         .route("/audit_logs/events", post(events::create_event))
@@ -80,7 +83,8 @@ pub fn routes(services: &Services, gate: Arc<Gate>, rules: RestRules) -> Router 
         // Some clients encode the colon.
         .route("/v1/events%3Abatch", post(events::create_events))
         .with_state(api)
-        .layer(Extension(BodyRules::new(rules.body_bytes)))
+        .layer(Extension(BodyRules::new(rules.body_bytes, rules.body_patience)))
+        .route_layer(middleware::from_fn_with_state(rates, rate::of_http))
         .route_layer(middleware::from_fn_with_state(gate, auth::of_http))
         .route_layer(middleware::from_fn(timeout::enforce))
         // Needs no key: it tells nothing of tenants.

@@ -1,0 +1,96 @@
+//! How many calls there may be at a time. A call that is answered at once has a place while it is worked on:
+//! from its headers to those of its answer. What may last, streams and downloads, has a place of another
+//! kind until its answer has ended, so that watchers never stand in the way of calls.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::header,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::{
+    body::{Holding, Hurried},
+    router::is_grpc,
+};
+use crate::service::{download::DOWNLOAD_PATH, error::Error};
+
+/// Methods whose answers, or requests, may last. `tests/it/limits` holds the list against the contract.
+pub const LASTING: [&str; 7] = [
+    "/auditlogs.v1.AuditLogs/GetExport",
+    "/auditlogs.v1.AuditLogs/IngestEvents",
+    "/auditlogs.v1.AuditLogs/WatchEvents",
+    "/auditlogs.v1.LogStreams/GetStatus",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Those of them whose requests may last too.
+pub const TAKING: [&str; 3] = [LASTING[1], LASTING[5], LASTING[6]];
+
+/// What orchestrators ask must be answered under any load, or they end what only has much to do.
+const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"];
+
+/// The places.
+pub struct Capacity {
+    calls: Arc<Semaphore>,
+    lasting: Arc<Semaphore>,
+    body: Duration,
+}
+
+impl Capacity {
+    /// So many places for each kind; and how long the one message of a call may take to arrive.
+    pub fn new(calls: u32, lasting: u32, body: Duration) -> Self {
+        let places = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX)));
+        Self { calls: places(calls), lasting: places(lasting), body }
+    }
+}
+
+fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    places.clone().try_acquire_owned().map_err(|_| Error::TooManyRequests)
+}
+
+/// Lets a request in if there is a place for it.
+pub async fn admit(
+    State(capacity): State<Arc<Capacity>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    if ALWAYS.contains(&path) {
+        return next.run(request).await;
+    }
+    let holds = LASTING.contains(&path) || path.starts_with(DOWNLOAD_PATH);
+    let places = if holds { &capacity.lasting } else { &capacity.calls };
+    let place = match place(places) {
+        Ok(place) => place,
+        Err(error) => return refuse(error, &request),
+    };
+    // Bodies over HTTP have their own time; see `rest::body`.
+    let hurries = is_grpc(&request) && !TAKING.contains(&path);
+    let request = if hurries {
+        request.map(|body| Body::new(Hurried::new(body, capacity.body)))
+    } else {
+        request
+    };
+    let answer = next.run(request).await;
+    if holds { answer.map(|body| Body::new(Holding::new(body, place))) } else { answer }
+}
+
+/// Refuses in the language of the request.
+fn refuse(error: Error, request: &Request) -> Response {
+    if !is_grpc(request) {
+        return error.into_response();
+    }
+    let mut answer = Status::from(error).into_http();
+    if let Some(content_type) = request.headers().get(header::CONTENT_TYPE) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    answer
+}

@@ -1,0 +1,210 @@
+//! One connection: its handshake, what it speaks, its calls, its end.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::server::TcpConnectInfo};
+use tracing::debug;
+
+use super::{
+    ConnectionRules,
+    activity::{Activity, Call, Counted},
+    connect_info,
+};
+use crate::{tls::ServerTls, transport::body::Holding};
+
+/// Most bytes that a client may send in one call before they are read (RFC 9113, section 5.2).
+const CALL_WINDOW: u32 = 1_024 * 1_024;
+/// The same for a connection: more, so that a stream that is not read for a while, as back-pressure, does
+/// not hold up the other calls beside it.
+pub const CONNECTION_WINDOW: u32 = 8 * CALL_WINDOW;
+/// How long a peer may take to answer whether it is there.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// How many calls a client may begin and reset before the service looked at them (CVE-2023-44487), and how
+/// many it may make the service reset: then the connection is closed (RFC 9113, section 10.5).
+const EARLY_RESETS: usize = 64;
+const FORCED_RESETS: usize = 256;
+/// Most bytes of answers that wait in one call until the client takes them.
+const SEND_BUFFER: usize = 256 * 1_024;
+/// How long a connection without calls may take to close after it was asked to.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How connections are served.
+pub struct Connections {
+    router: Router,
+    tls: Option<Arc<ServerTls>>,
+    builder: Builder<TokioExecutor>,
+    rules: ConnectionRules,
+    drain: CancellationToken,
+}
+
+impl Connections {
+    /// Serves with `routes`, as `rules` allow.
+    pub fn new(
+        routes: Routes,
+        tls: Option<Arc<ServerTls>>,
+        rules: ConnectionRules,
+        drain: CancellationToken,
+    ) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        let header_bytes = usize::try_from(rules.header_bytes).unwrap_or(usize::MAX);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(rules.header)
+            .max_headers(rules.headers)
+            .max_buf_size(header_bytes);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(CALL_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(rules.streams)
+            .max_header_list_size(rules.header_bytes)
+            .max_pending_accept_reset_streams(EARLY_RESETS)
+            .max_local_error_reset_streams(FORCED_RESETS)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(rules.keepalive)
+            .keep_alive_timeout(KEEPALIVE_ANSWER);
+        Self { router: routes.prepare().into_axum_router(), tls, builder, rules, drain }
+    }
+
+    /// Sets up a new socket.
+    pub fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
+        // Small answers must not wait for a full segment.
+        stream.set_nodelay(true)?;
+        let keepalive =
+            TcpKeepalive::new().with_time(self.rules.keepalive).with_interval(KEEPALIVE_ANSWER);
+        SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(&self, stream: TcpStream) {
+        let info = connect_info(&stream);
+        let activity = Activity::new();
+        let Some(tls) = &self.tls else {
+            return self.speak(Counted::new(stream, activity.clone()), info, activity).await;
+        };
+        let shake = TlsAcceptor::from(tls.config()).accept(stream);
+        let shaken = tokio::select! {
+            () = self.drain.cancelled() => return,
+            shaken = timeout(self.rules.handshake, shake) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => {
+                self.speak(Counted::new(stream, activity.clone()), info, activity).await;
+            }
+            Ok(Err(error)) => debug!(%error, peer = ?info.remote_addr, "no TLS handshake"),
+            Err(_) => debug!(peer = ?info.remote_addr, "the TLS handshake took too long"),
+        }
+    }
+
+    /// Speaks HTTP, whichever version the other side does.
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        info: TcpConnectInfo,
+        activity: Arc<Activity>,
+    ) {
+        let begun = Instant::now();
+        let service = self.service(info, activity.clone());
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut asked_to_leave = false;
+        let mut look_at = begun + self.rules.handshake;
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        debug!(error, "a connection broke");
+                    }
+                    return;
+                }
+                () = self.drain.cancelled(), if !asked_to_leave => {
+                    connection.as_mut().graceful_shutdown();
+                    asked_to_leave = true;
+                    // The drain has a time of its own.
+                    look_at = Instant::now() + Duration::from_hours(1);
+                }
+                () = sleep_until(look_at), if !asked_to_leave => {
+                    match self.look(begun, &activity) {
+                        Look::Silent => return debug!("a connection said nothing"),
+                        Look::At(next) => look_at = next,
+                        Look::Leave => {
+                            connection.as_mut().graceful_shutdown();
+                            asked_to_leave = true;
+                        }
+                    }
+                }
+                // Calls may go on after a connection was asked to leave; without them it must go.
+                () = sleep(FAREWELL), if asked_to_leave && !self.drain.is_cancelled() => {
+                    if activity.idle() >= FAREWELL {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to become of a connection, now.
+    fn look(&self, begun: Instant, activity: &Activity) -> Look {
+        if !activity.has_spoken() {
+            return Look::Silent;
+        }
+        let idle = activity.idle();
+        let left = |most: Option<Duration>, so_far| most.map(|most| most.saturating_sub(so_far));
+        let until_idle = left(self.rules.idle, idle);
+        let until_old = left(self.rules.age, begun.elapsed());
+        match until_idle.into_iter().chain(until_old).min() {
+            Some(Duration::ZERO) => Look::Leave,
+            Some(next) => Look::At(Instant::now() + next),
+            None => Look::At(Instant::now() + Duration::from_hours(24)),
+        }
+    }
+
+    fn service(
+        &self,
+        info: TcpConnectInfo,
+        activity: Arc<Activity>,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<Holding<Call>>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + use<> {
+        let router = TowerToHyperService::new(self.router.clone());
+        service_fn(move |mut request: Request<Incoming>| {
+            let call = activity.begin();
+            request.extensions_mut().insert(info.clone());
+            let answer = router.call(request);
+            async move { Ok(answer.await?.map(|body: Body| Holding::new(body, call))) }
+        })
+    }
+}
+
+/// What is to become of a connection.
+enum Look {
+    /// It has said nothing in the time that it has for that.
+    Silent,
+    /// Nothing before then.
+    At(Instant),
+    /// It was idle for too long, or is too old.
+    Leave,
+}
