@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     app::{App, Migration},
-    config::{Flags, Settings},
+    config::{Flags, Settings, TlsSettings},
     demo::{Demo, Input},
     domain::{
         api_key::Scope,
@@ -36,6 +36,8 @@ pub async fn run(mut settings: Settings, flags: &Flags, arguments: Arguments) ->
     // A demo must not touch a service that runs here: its own port, and its own data directory
     // unless one was named.
     settings.listen = ([127, 0, 0, 1], 0).into();
+    // It talks to itself.
+    settings.tls = TlsSettings::default();
     // Its records register their organization and have targets that their schemas do not declare.
     settings.organizations.auto_register = true;
     settings.events.strict_targets = false;
