@@ -3,6 +3,7 @@
 //! from the schema that the service made.
 
 mod arena;
+mod collector;
 mod ingest;
 mod load;
 mod machine;
@@ -38,7 +39,8 @@ use self::{
     sample::Sample,
     server::Server,
     topics::{
-        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, watch,
+        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts,
+        telemetry, watch,
     },
 };
 pub use self::{
@@ -166,6 +168,9 @@ impl Bench {
         }
         if wanted(Topic::Receipts) {
             sections.push(receipts::run(ground).await?);
+        }
+        if wanted(Topic::Telemetry) {
+            sections.push(telemetry::run(ground).await?);
         }
         if wanted(Topic::Watch) {
             sections.push(watch::run(ground).await?);

@@ -33,6 +33,8 @@ pub enum Topic {
     Organizations,
     /// With and without receipts.
     Receipts,
+    /// With and without metrics and traces.
+    Telemetry,
     /// Watchers, busy and idle.
     Watch,
     /// Log streams, one and many.
@@ -47,12 +49,13 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Create,
         Self::Batch,
         Self::Ingest,
         Self::Organizations,
         Self::Receipts,
+        Self::Telemetry,
         Self::Watch,
         Self::Forward,
         Self::Export,
@@ -67,6 +70,7 @@ impl Topic {
             Self::Ingest => "ingest",
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
+            Self::Telemetry => "telemetry",
             Self::Watch => "watch",
             Self::Forward => "forward",
             Self::Export => "export",

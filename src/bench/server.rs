@@ -41,28 +41,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `audit-logs serve` in `directory`, on a database, and registers the action and all
+    /// Starts `audit-logs serve` in a directory, on a database, and registers the action and all
     /// organizations of the sample.
     pub async fn start(
         program: &Path,
-        directory: &Path,
-        database_url: &str,
+        (directory, database_url): (&Path, &str),
+        variables: &[(&'static str, &str)],
         sample: &Sample,
     ) -> Result<Self> {
         let random = rand::rng().sample_iter(Alphanumeric).take(40).map(char::from);
         let key = format!("sk_{}", random.collect::<String>());
         let address = format!("127.0.0.1:{}", free_port()?);
         let log = directory.join("serve.log");
+        let own = [
+            ("AUDIT_LOGS_LISTEN", address.clone()),
+            ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
+            ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
+            ("AUDIT_LOGS_BOOTSTRAP_API_KEY", key.clone()),
+            // The receiver of log streams is here.
+            ("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
+        ];
+        let further = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let process = Guarded::start(&Start {
             command: vec![program.as_os_str(), OsStr::new("serve"), OsStr::new("--migrate")],
-            variables: vec![
-                ("AUDIT_LOGS_LISTEN", address.clone()),
-                ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
-                ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
-                ("AUDIT_LOGS_BOOTSTRAP_API_KEY", key.clone()),
-                // The receiver of log streams is here.
-                ("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
-            ],
+            variables: own.into_iter().chain(further).collect(),
             directory,
             log: &log,
             signal: "KILL",

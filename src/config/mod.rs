@@ -4,6 +4,7 @@ mod cors;
 mod forwarding;
 mod sources;
 mod streams;
+mod telemetry;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,6 +15,7 @@ pub use self::{
     forwarding::{LogStreamSettings, SecretSettings},
     sources::{Flags, SettingsError, load},
     streams::StreamSettings,
+    telemetry::MetricsSettings,
 };
 
 /// Every setting that a server has. The names here are the keys of the file; an environment
@@ -65,6 +67,8 @@ pub struct Settings {
     pub log_streams: LogStreamSettings,
     /// Secrets of destinations.
     pub secrets: SecretSettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
 }
 
 impl Default for Settings {
@@ -92,6 +96,7 @@ impl Default for Settings {
             cors: CorsSettings::default(),
             log_streams: LogStreamSettings::default(),
             secrets: SecretSettings::default(),
+            metrics: MetricsSettings::default(),
         }
     }
 }

@@ -43,7 +43,7 @@ pub use self::{
     actions::NewSchema,
     append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
     checkpoints::{GrownLog, StoredCheckpoint},
-    connect::StoreOptions,
+    connect::{PoolState, StoreOptions},
     dialect::Engine,
     error::StoreError,
     export_leases::ExportLease,

@@ -29,6 +29,7 @@ use super::{
         TransparencyLogService,
     },
     http::{self, refusal::Refusal},
+    observe::{self, Observer},
     request_id,
     rest::{self, RestRules},
     undecodable,
@@ -43,6 +44,7 @@ use crate::{
         },
     },
     service::{Services, download::DOWNLOAD_PATH},
+    telemetry::Telemetry,
 };
 
 /// Names of the services whose health is told.
@@ -120,6 +122,7 @@ pub struct TransportRules {
 pub async fn routes(
     services: &Services,
     rules: &TransportRules,
+    telemetry: &Telemetry,
 ) -> Result<(Routes, Readiness), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let readiness = Readiness::new(reporter).await;
@@ -171,6 +174,7 @@ pub async fn routes(
     let router = grpc
         .merge(http)
         .fallback_service(any(unknown))
+        .layer(middleware::from_fn_with_state(Observer::new(telemetry.clone()), observe::observe))
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
@@ -193,7 +197,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 }
 
 /// Says that a request speaks gRPC or gRPC-Web.
-fn is_grpc(request: &Request) -> bool {
+pub(super) fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -26,6 +26,7 @@ mod lanes;
 mod listing;
 mod log_streams;
 mod object_store;
+mod observability;
 mod operations;
 mod organizations;
 mod program;

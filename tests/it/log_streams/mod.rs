@@ -8,4 +8,4 @@ mod managing;
 mod replicas;
 mod secrets;
 mod status;
-mod support;
+pub mod support;
