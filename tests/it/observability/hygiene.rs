@@ -136,7 +136,7 @@ async fn record(client: &mut AuditLogs) {
         client.create_event(secret_event(number)).await.unwrap();
     }
     let mut refused = secret_event(3);
-    refused.event.as_mut().unwrap().targets[0].r#type = MARK.to_owned();
+    refused.event.as_mut().unwrap().targets[0].r#type.push_str(MARK);
     client.create_event(refused.clone()).await.unwrap_err();
     let requests = vec![secret_event(4), refused.clone()];
     let batch = BatchCreateEventsRequest { requests, atomic: false };
@@ -253,7 +253,7 @@ async fn call_everything(channel: &Channel) {
 
 /// Every route of the REST API and those beside it, likewise.
 async fn request_everything(server: &Server) {
-    let http = reqwest::Client::new();
+    let http = reqwest::Client::builder().build().unwrap();
     let openapi = http.get(format!("{}/openapi.json", server.url)).send().await.unwrap();
     let openapi: Json = serde_json::from_slice(&openapi.bytes().await.unwrap()).unwrap();
     let mut requests: Vec<(Method, String)> = Vec::new();

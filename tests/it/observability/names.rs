@@ -23,7 +23,7 @@ pub async fn page(server: &TestServer) -> String {
 }
 
 /// The sum of the series of a name that have these labels; fails if there is none.
-pub fn number(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub fn number(page: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
     let is_meant = |series: &&str| {
         let (own, rest) = series.split_once('{').unwrap_or((series, ""));
         own.split(' ').next() == Some(name)
@@ -32,7 +32,7 @@ pub fn number(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let found: Vec<_> =
         page.lines().filter(|line| !line.starts_with('#')).filter(is_meant).collect();
     assert!(!found.is_empty(), "no {name} {labels:?} in {page}");
-    found.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    found.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
 /// The families of a page with their kinds.

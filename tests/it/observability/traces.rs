@@ -27,7 +27,7 @@ pub async fn traced(engine: Engine, sink: &Sink) -> Program {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// The spans of a trace by their names, once they are all there.
@@ -96,7 +96,7 @@ async fn a_request_over_http_is_traced(engine: Engine) {
     let sink = Sink::start().await;
     let program = traced(engine, &sink).await.with("RUST_LOG", "debug");
     let server = program.serve().await;
-    let http = reqwest::Client::new();
+    let http = reqwest::Client::builder().build().unwrap();
     let get = |path: &str| {
         let parent = format!("00-{TRACE}-{CALLER}-01");
         let request = http.get(format!("{}{path}", server.url)).header("traceparent", parent);
