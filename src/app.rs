@@ -1,6 +1,8 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
 mod listening;
+mod observing;
+mod upkeep;
 mod workers;
 
 use std::{
@@ -11,8 +13,9 @@ use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use self::observing::Observation;
 use crate::{
     config::{Secret, Settings},
     domain::{
@@ -39,12 +42,6 @@ use crate::{
 const PROBE: Duration = Duration::from_secs(2);
 /// How long calls may take to end after a shutdown began. Orchestrators kill after 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How long the lanes may take after that to write what was taken.
-const LANES_END: Duration = Duration::from_secs(3);
-/// How long the workers may take after that.
-const WORKERS_END: Duration = Duration::from_secs(3);
-/// How long the database may take to close.
-const DATABASE_CLOSE: Duration = Duration::from_secs(2);
 /// Writers of events where the settings do not say how many.
 const LEAST_LANES: usize = 2;
 const MOST_LANES: usize = 8;
@@ -69,6 +66,7 @@ pub struct App {
     services: Services,
     routes: Routes,
     readiness: Readiness,
+    observation: Observation,
     shutdown: CancellationToken,
 }
 
@@ -153,6 +151,8 @@ impl App {
             .public_url
             .clone()
             .unwrap_or_else(|| listening::reachable(address, tls.is_some()));
+        let observation = observing::start(&settings).await?;
+        let telemetry = observation.telemetry.clone();
         let shutdown = CancellationToken::new();
         let key = signing_key::load_or_create(&settings)?;
         let signer = CheckpointSigner::new(key, &settings.log_name);
@@ -164,9 +164,12 @@ impl App {
             rules: rules(&settings),
             signer,
             credentials: credentials(&settings)?,
+            telemetry: telemetry.clone(),
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services, &listening::transport_rules(&settings)).await?;
+        let rules = listening::transport_rules(&settings);
+        let (routes, readiness) = routes(&services, &rules, &telemetry).await?;
+        observation.watch(&store, &services, &readiness);
         Ok(Self {
             settings,
             clock,
@@ -177,6 +180,7 @@ impl App {
             services,
             routes,
             readiness,
+            observation,
             shutdown,
         })
     }
@@ -184,6 +188,11 @@ impl App {
     /// Where the server listens.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.listener.local_addr()?)
+    }
+
+    /// Where operators are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.observation.listener.as_ref()?.local_addr().ok()
     }
 
     /// Warns if other replicas, which there can be on PostgreSQL, would each make a key of their own.
@@ -210,18 +219,8 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
         on_ready: impl FnOnce(Option<KeyValue>) + Send,
     ) -> Result<()> {
-        let Self {
-            settings,
-            clock,
-            store,
-            files,
-            listener,
-            tls,
-            services,
-            routes,
-            readiness,
-            shutdown,
-        } = self;
+        let Self { settings, clock, store, files, listener, tls, services, routes, .. } = self;
+        let Self { readiness, mut observation, shutdown, .. } = self;
         let checkpoints = CheckpointKeeper {
             store: store.clone(),
             clock: clock.clone(),
@@ -237,6 +236,7 @@ impl App {
         ));
         let workers = TaskTracker::new();
         workers.spawn(listening::renew(tls, shutdown.clone()));
+        observation.serve(&readiness, &workers, &shutdown);
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
             readiness.set(true).await;
@@ -244,9 +244,17 @@ impl App {
             let durability = store.durability().await.unwrap_or_else(|error| error.to_string());
             info!(engine = store.engine().name(), durability, "ready");
             let probe = (store.clone(), readiness.clone(), shutdown.clone());
-            workers.spawn(probe_database(probe.0, probe.1, probe.2));
+            workers.spawn(upkeep::probe_database(probe.0, probe.1, probe.2));
             workers.spawn(checkpoints.clone().run(shutdown.clone()));
-            workers::spawn(&settings, &services, &store, &clock, files, &workers, &shutdown);
+            workers::spawn(
+                &settings,
+                &services,
+                (&store, &clock),
+                files,
+                &observation.telemetry,
+                &workers,
+                &shutdown,
+            );
             std::future::pending::<Result<()>>().await
         };
         let result = tokio::select! {
@@ -265,38 +273,10 @@ impl App {
             warn!("calls did not end in time");
             server.abort();
         }
-        end_writing(&services, &workers, was_ready.then_some(checkpoints)).await;
-        close_database(store).await;
+        upkeep::end_writing(&services, &workers, was_ready.then_some(checkpoints)).await;
+        upkeep::close_database(store).await;
+        observation.telemetry.shutdown().await;
         result
-    }
-}
-
-/// Sees the last events written, then signs the logs that grew, if `checkpoints` are kept, and waits
-/// for the workers.
-async fn end_writing(
-    services: &Services,
-    workers: &TaskTracker,
-    checkpoints: Option<CheckpointKeeper>,
-) {
-    // Events whose callers went away are still written.
-    if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
-        warn!("the lanes did not end in time");
-    }
-    if let Some(checkpoints) = checkpoints {
-        workers.spawn(checkpoints.finish());
-    }
-    workers.close();
-    if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
-        warn!("workers did not end in time");
-    }
-}
-
-async fn close_database(store: Store) {
-    match tokio::time::timeout(DATABASE_CLOSE, store.close()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "the database did not close"),
-        // A statement hangs; it goes when the process goes.
-        Err(_) => warn!("the database did not close in time"),
     }
 }
 
@@ -351,26 +331,4 @@ fn is_outage(error: &anyhow::Error) -> bool {
     let in_service =
         error.downcast_ref().is_some_and(|error: &Error| error.code() == Code::Unavailable);
     in_store || in_service
-}
-
-/// Keeps health in step with the database.
-async fn probe_database(store: Store, readiness: Readiness, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(PROBE) => {}
-        }
-        let answers = store.ping().await;
-        // A shutdown that began meanwhile has the last word.
-        if shutdown.is_cancelled() {
-            return;
-        }
-        if answers.is_ok() != readiness.is_ready() {
-            match &answers {
-                Ok(()) => info!("the database is back"),
-                Err(error) => error!(%error, "the database is away"),
-            }
-            readiness.set(answers.is_ok()).await;
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::{
     export::files::ExportFiles,
     service::{Services, watch::Replicas},
     store::Store,
+    telemetry::Telemetry,
     worker::{
         export::ExportWorker, forward::Forwarder, housekeeping::Housekeeper,
         retention::RetentionSweeper,
@@ -23,9 +24,9 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub fn spawn(
     settings: &Settings,
     services: &Services,
-    store: &Store,
-    clock: &Arc<dyn Clock>,
+    (store, clock): (&Store, &Arc<dyn Clock>),
     files: ExportFiles,
+    telemetry: &Telemetry,
     workers: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
@@ -37,6 +38,7 @@ pub fn spawn(
         formula_guard: settings.exports.csv_formula_guard,
         signer: services.transparency.signer().clone(),
         updates: services.exports.updates(),
+        telemetry: telemetry.clone(),
         owner: owner.clone(),
     };
     let hub = services.watches.hub();
@@ -50,6 +52,7 @@ pub fn spawn(
         clock: clock.clone(),
         hub: hub.clone(),
         streams: services.log_streams.clone(),
+        telemetry: telemetry.clone(),
         owner: owner.clone(),
         deliveries: usize::try_from(settings.log_streams.deliveries).unwrap_or(usize::MAX),
     };
@@ -71,6 +74,7 @@ pub fn spawn(
         clock: clock.clone(),
         default_days: settings.retention.default_days,
         interval_seconds: settings.retention.sweep_interval_seconds,
+        telemetry: telemetry.clone(),
         owner,
     };
     workers.spawn(sweeper.run(shutdown.clone()));

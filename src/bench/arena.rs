@@ -55,6 +55,15 @@ pub struct Arena<'a> {
 impl Ground {
     /// Makes an arena for a topic.
     pub async fn arena(&self, topic: &str) -> Result<Arena<'_>> {
+        self.arena_with(topic, &[]).await
+    }
+
+    /// The same with further variables for the server.
+    pub async fn arena_with(
+        &self,
+        topic: &str,
+        variables: &[(&'static str, &str)],
+    ) -> Result<Arena<'_>> {
         self.progress.say(&format!("{}: starting a server for {topic}", self.backend));
         let directory = self.directory.join(topic);
         fs::create_dir(&directory).context("cannot make a directory")?;
@@ -66,7 +75,8 @@ impl Ground {
             }
             None => format!("sqlite://{}", file.display()),
         };
-        let server = Server::start(&self.program, &directory, &database_url, &self.sample).await?;
+        let place = (&*directory, &*database_url);
+        let server = Server::start(&self.program, place, variables, &self.sample).await?;
         let peers = self.peers(&file, &database_url).await?;
         Ok(Arena { ground: self, server, peers, database_url, directory })
     }

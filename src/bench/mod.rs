@@ -3,6 +3,7 @@
 //! from the schema that the service made.
 
 mod arena;
+mod collector;
 mod ingest;
 mod load;
 mod machine;
@@ -38,8 +39,8 @@ use self::{
     sample::Sample,
     server::Server,
     topics::{
-        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, tls,
-        watch,
+        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts,
+        telemetry, tls, watch,
     },
 };
 pub use self::{
@@ -170,6 +171,9 @@ impl Bench {
         }
         if wanted(Topic::Tls) {
             sections.push(tls::run(ground).await?);
+        }
+        if wanted(Topic::Telemetry) {
+            sections.push(telemetry::run(ground).await?);
         }
         if wanted(Topic::Watch) {
             sections.push(watch::run(ground).await?);

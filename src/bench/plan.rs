@@ -35,6 +35,8 @@ pub enum Topic {
     Receipts,
     /// With and without TLS.
     Tls,
+    /// With and without metrics and traces.
+    Telemetry,
     /// Watchers, busy and idle.
     Watch,
     /// Log streams, one and many.
@@ -49,13 +51,14 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::Batch,
         Self::Ingest,
         Self::Organizations,
         Self::Receipts,
         Self::Tls,
+        Self::Telemetry,
         Self::Watch,
         Self::Forward,
         Self::Export,
@@ -71,6 +74,7 @@ impl Topic {
             Self::Organizations => "organizations",
             Self::Receipts => "receipts",
             Self::Tls => "tls",
+            Self::Telemetry => "telemetry",
             Self::Watch => "watch",
             Self::Forward => "forward",
             Self::Export => "export",

@@ -54,15 +54,16 @@ impl Target {
 }
 
 impl Server {
-    /// Starts `audit-logs serve` in `directory`, on a database, and registers the action and all
+    /// Starts `audit-logs serve` in a directory, on a database, and registers the action and all
     /// organizations of the sample.
     pub async fn start(
         program: &Path,
-        directory: &Path,
-        database_url: &str,
+        (directory, database_url): (&Path, &str),
+        variables: &[(&'static str, &str)],
         sample: &Sample,
     ) -> Result<Self> {
-        let plain = (Vec::new(), Trust::default());
+        let own = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let plain = (own, Trust::default(), "http");
         Self::start_trusted(program, directory, database_url, sample, plain).await
     }
 
@@ -82,7 +83,8 @@ impl Server {
             ("AUDIT_LOGS_TLS_CERT", certificate.display().to_string()),
             ("AUDIT_LOGS_TLS_KEY", key.display().to_string()),
         ];
-        Self::start_trusted(program, directory, database_url, sample, (variables, trust)).await
+        Self::start_trusted(program, directory, database_url, sample, (variables, trust, "https"))
+            .await
     }
 
     async fn start_trusted(
@@ -90,14 +92,13 @@ impl Server {
         directory: &Path,
         database_url: &str,
         sample: &Sample,
-        (tls, trust): (Vec<(&'static str, String)>, Trust),
+        (variables, trust, scheme): (Vec<(&'static str, String)>, Trust, &str),
     ) -> Result<Self> {
         let random = rand::rng().sample_iter(Alphanumeric).take(40).map(char::from);
         let key = format!("sk_{}", random.collect::<String>());
         let address = format!("127.0.0.1:{}", free_port()?);
         let log = directory.join("serve.log");
-        let scheme = if tls.is_empty() { "http" } else { "https" };
-        let mut variables = vec![
+        let mut own = vec![
             ("AUDIT_LOGS_LISTEN", address.clone()),
             ("AUDIT_LOGS_DATA_DIR", directory.display().to_string()),
             ("AUDIT_LOGS_DATABASE_URL", database_url.to_owned()),
@@ -107,10 +108,10 @@ impl Server {
             // One key does what thousands would.
             ("AUDIT_LOGS_LIMITS_REQUESTS_PER_MINUTE", "0".to_owned()),
         ];
-        variables.extend(tls);
+        own.extend(variables);
         let process = Guarded::start(&Start {
             command: vec![program.as_os_str(), OsStr::new("serve"), OsStr::new("--migrate")],
-            variables,
+            variables: own,
             directory,
             log: &log,
             signal: "KILL",

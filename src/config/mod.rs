@@ -5,6 +5,7 @@ mod forwarding;
 mod limits;
 mod sources;
 mod streams;
+mod telemetry;
 mod tls;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -17,6 +18,7 @@ pub use self::{
     limits::LimitSettings,
     sources::{Flags, SettingsError, load},
     streams::StreamSettings,
+    telemetry::MetricsSettings,
     tls::TlsSettings,
 };
 
@@ -75,6 +77,8 @@ pub struct Settings {
     pub insecure_plaintext: bool,
     /// What connections and calls may take.
     pub limits: LimitSettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
 }
 
 impl Default for Settings {
@@ -105,6 +109,7 @@ impl Default for Settings {
             tls: TlsSettings::default(),
             insecure_plaintext: false,
             limits: LimitSettings::default(),
+            metrics: MetricsSettings::default(),
         }
     }
 }

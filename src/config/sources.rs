@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 57] = [
+const KEYS: [(&str, Form); 58] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -64,6 +64,7 @@ const KEYS: [(&str, Form); 57] = [
     ("log_streams.deliveries", Form::Number),
     ("secrets.key", Form::Text),
     ("secrets.previous_keys", Form::Text),
+    ("metrics.listen", Form::Text),
     ("tls.cert", Form::Text),
     ("tls.key", Form::Text),
     ("tls.client_ca", Form::Text),

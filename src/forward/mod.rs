@@ -112,6 +112,19 @@ pub enum FailureKind {
     PartlyTaken,
 }
 
+impl FailureKind {
+    /// One word for it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Temporary { .. } => "temporary",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Refused(_) => "refused",
+            Self::PartlyTaken => "partly_taken",
+        }
+    }
+}
+
 impl Answer {
     /// In these words, as far as they can be told.
     pub fn new(text: impl AsRef<str>, http_status: Option<u16>) -> Self {

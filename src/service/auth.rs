@@ -9,6 +9,7 @@ use super::{
 use crate::{
     domain::{api_key::KeyValue, caller::Caller},
     store::Store,
+    telemetry,
 };
 
 /// How long an accepted key is remembered. A key that another replica revoked works this long.
@@ -54,6 +55,7 @@ impl Authenticator {
         if let Some(caller) = self.accepted.get(&hash) {
             return Ok(caller);
         }
+        let _span = telemetry::child("authenticate");
         let begun = self.accepted.begin();
         let key = self.store.find_api_key(hash).await?;
         let key = key.filter(|key| key.revoked_at.is_none()).ok_or(Error::KeyRefused)?;

@@ -34,6 +34,7 @@ use crate::{
         violation::{Reason, Violation, Violations},
     },
     store::{Appended, LeafData, PreparedEvent, Store},
+    telemetry,
 };
 
 /// Records and reads events.
@@ -108,7 +109,9 @@ impl Events {
     /// Records one event. When it returns, the event is durable and in its log.
     pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Recorded> {
         require(caller, Scope::EventsWrite)?;
+        let span = telemetry::child("validate");
         let Accepted { tenant, prepared, wants } = self.accept(caller, new).await?;
+        drop(span);
         self.organizations.settle(tenant).await?;
         let placed = self.lanes.submit(vec![prepared]).await.map_err(|refused| refused.error)?;
         let placed = placed.into_iter().next();
@@ -130,6 +133,7 @@ impl Events {
         let in_batch =
             |index: usize, error: Error| error.with_prefix(&format!("requests[{index}]."));
         // Everything is checked before anything is changed.
+        let span = telemetry::child("validate");
         let mut accepted = Vec::with_capacity(batch.len());
         for (index, new) in batch.into_iter().enumerate() {
             match self.accept(caller, new).await {
@@ -137,6 +141,7 @@ impl Events {
                 result => accepted.push(result),
             }
         }
+        drop(span);
         let mut prepared = Vec::with_capacity(accepted.len());
         let mut wanted = Vec::with_capacity(accepted.len());
         for (index, result) in accepted.into_iter().enumerate() {

@@ -33,6 +33,7 @@ use crate::{
     },
     export::files::ExportFiles,
     store::Store,
+    telemetry::{self, Telemetry},
 };
 use error::{Error, Kind, Result};
 
@@ -102,6 +103,8 @@ pub struct Parts {
     pub signer: signer::CheckpointSigner,
     /// What destinations of log streams are reached with.
     pub credentials: log_streams::Credentials,
+    /// Who measures.
+    pub telemetry: Telemetry,
     /// Cancelled when the service shuts down.
     pub shutdown: CancellationToken,
 }
@@ -110,10 +113,11 @@ impl Services {
     /// Puts the services together, and starts the lanes.
     #[expect(clippy::too_many_lines, reason = "one service after the other, nothing else")]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, files, public_url, rules, signer, credentials, shutdown } = parts;
+        let Parts { store, clock, files, public_url, rules, signer, credentials, .. } = parts;
+        let Parts { telemetry, shutdown, .. } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
         let hub = watch::Hub::new(store.clone(), rules.watchers, shutdown.clone());
-        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
+        let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub, &telemetry);
         let organizations =
             organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
         let watches = watch::Watches::new(
@@ -184,7 +188,7 @@ impl Services {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let done = tokio::spawn(work).await;
+    let done = tokio::spawn(telemetry::carry(telemetry::current(), work)).await;
     done.unwrap_or_else(|_| Err(Error::Internal("a piece of work failed".to_owned())))
 }
 

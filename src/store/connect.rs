@@ -48,6 +48,19 @@ const NEVER_SORT: &[(&str, &str)] = &[("enable_sort", "off")];
 pub(super) const COMMIT_IS_DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                                  WHERE current_setting('synchronous_commit') = 'off'";
 
+/// How much of a pool of connections is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// What it is for.
+    pub name: &'static str,
+    /// Open connections.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// Most that may be open.
+    pub most: u32,
+}
+
 impl Store {
     /// Makes the pools. PostgreSQL is not contacted yet; a SQLite file is created if need be.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
@@ -99,6 +112,31 @@ impl Store {
                 LogWriter::postgres(pool.connect_options().as_ref().clone())
             }
         }
+    }
+
+    /// How much of each pool is in use.
+    pub fn pools(&self) -> Vec<PoolState> {
+        let named = match self.engine {
+            Engine::Sqlite => vec![("write", &self.writer), ("read", &self.reader)],
+            Engine::Postgres => vec![("calls", &self.reader)],
+        };
+        let named =
+            named.into_iter().chain([("lists", &self.scanner), ("exports", &self.exporter)]);
+        named
+            .map(|(name, connection)| {
+                let (open, idle, most) = match self.engine {
+                    Engine::Sqlite => {
+                        let pool = connection.get_sqlite_connection_pool();
+                        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+                    }
+                    Engine::Postgres => {
+                        let pool = connection.get_postgres_connection_pool();
+                        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+                    }
+                };
+                PoolState { name, open, idle, most }
+            })
+            .collect()
     }
 
     /// From where exports are read: on SQLite past the pools, by a connection of their own.

@@ -45,7 +45,7 @@ pub use self::{
     append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
     backup::back_up,
     checkpoints::{GrownLog, StoredCheckpoint},
-    connect::StoreOptions,
+    connect::{PoolState, StoreOptions},
     dialect::Engine,
     error::StoreError,
     export_leases::ExportLease,

@@ -1,5 +1,6 @@
 //! The listener's side: gRPC and HTTP on one port. Transports convert, call a service, convert.
 
+pub mod admin;
 pub mod auth;
 mod body;
 pub mod capacity;
@@ -8,6 +9,7 @@ pub mod grpc;
 pub mod http;
 pub mod listener;
 mod numbers;
+pub mod observe;
 pub mod rate;
 pub mod request_id;
 pub mod rest;

@@ -30,6 +30,7 @@ use super::{
         TransparencyLogService,
     },
     http::{self, refusal::Refusal},
+    observe::{self, Observer},
     rate::{self, Rates},
     request_id,
     rest::{self, RestRules},
@@ -45,6 +46,7 @@ use crate::{
         },
     },
     service::{Services, download::DOWNLOAD_PATH},
+    telemetry::Telemetry,
 };
 
 /// Names of the services whose health is told.
@@ -132,6 +134,7 @@ pub struct TransportRules {
 pub async fn routes(
     services: &Services,
     rules: &TransportRules,
+    telemetry: &Telemetry,
 ) -> Result<(Routes, Readiness), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let readiness = Readiness::new(reporter).await;
@@ -190,6 +193,7 @@ pub async fn routes(
         .merge(http)
         .fallback_service(any(unknown))
         .layer(middleware::from_fn_with_state(Arc::new(capacity), capacity::admit))
+        .layer(middleware::from_fn_with_state(Observer::new(telemetry.clone()), observe::observe))
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))

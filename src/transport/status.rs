@@ -20,6 +20,7 @@ use crate::{
         error::{Code, Error},
         watch::WatchEnd,
     },
+    telemetry,
 };
 
 /// Domain of the reasons in `ErrorInfo`.
@@ -69,13 +70,15 @@ fn message(error: &Error) -> String {
     }
 }
 
-/// Logs what an operator must know of.
+/// Counts a failure, and logs what an operator must know of.
 fn log(error: &Error) {
+    telemetry::count_refusal(error.reason());
     let cause = error.source().map(ToString::to_string);
     match error.code() {
         Code::Internal => tracing::error!(%error, cause, "a call failed"),
         Code::Unavailable => tracing::warn!(%error, cause, "a call could not be served"),
-        _ => tracing::debug!(%error, reason = error.reason(), "a call was refused"),
+        // Not what it says: it may repeat what the caller sent.
+        _ => tracing::debug!(reason = error.reason(), "a call was refused"),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -24,6 +24,7 @@ use crate::{
         error::Error as ServiceError, exports::ExportUpdates, signer::CheckpointSigner, tree::Tree,
     },
     store::{ExportLease, Store, StoreError},
+    telemetry::Telemetry,
 };
 
 /// A job whose lease was not renewed for this long is taken over.
@@ -55,6 +56,8 @@ pub struct ExportWorker {
     pub signer: CheckpointSigner,
     /// Whom to tell.
     pub updates: ExportUpdates,
+    /// Who measures.
+    pub telemetry: Telemetry,
     /// Name of this worker, unique among those of all replicas.
     pub owner: String,
 }
@@ -143,7 +146,14 @@ impl ExportWorker {
 
     /// Brings one job to its end, or gives it back.
     async fn work(&self, export: Export, shutdown: &CancellationToken) {
+        let Telemetry { metrics, tracer, .. } = &self.telemetry;
+        let _running = metrics.export_begins();
+        let (mut span, began) = (tracer.root("write export"), Instant::now());
         let result = self.write_under_lease(&export, shutdown).await;
+        metrics.export_ended(export.format.as_str(), result.is_ok(), began.elapsed());
+        if result.is_err() {
+            span.fail();
+        }
         if let Err(error) = self.settle(&export, result).await {
             // The lease will run out and the job be taken up again.
             error!(export = %export.id, %error, "cannot end an export job");
@@ -225,6 +235,7 @@ impl ExportWorker {
             owner: &self.owner,
             formula_guard: self.formula_guard,
             told: &told,
+            metrics: &self.telemetry.metrics,
         };
         let mut upload = None;
         let result = tokio::select! {

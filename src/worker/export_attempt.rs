@@ -19,6 +19,7 @@ use crate::{
     },
     merkle::{Hash, proof::range_nodes},
     store::{ExportOrder, ExportRows, Store, StoreError},
+    telemetry::Metrics,
 };
 
 /// Pieces of about a megabyte that may wait for the next step.
@@ -35,6 +36,7 @@ pub(super) struct Attempt<'a> {
     pub owner: &'a str,
     pub formula_guard: bool,
     pub told: &'a watch::Sender<ExportProgress>,
+    pub metrics: &'a Metrics,
 }
 
 impl Attempt<'_> {
@@ -140,6 +142,7 @@ impl Attempt<'_> {
             }
             let length = bytes.len() as u64;
             upload.write(bytes).await?;
+            self.metrics.exported(rows, length);
             self.told.send_modify(|progress| {
                 progress.rows_written += rows;
                 progress.bytes_written += length;

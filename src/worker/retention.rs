@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::{
     domain::{clock::Clock, ids::OrganizationId, timestamp::Timestamp},
     store::{Erasure, Lease, RetentionRule, Store, StoreError},
+    telemetry::Telemetry,
 };
 
 /// Name of the lease.
@@ -35,6 +36,8 @@ pub struct RetentionSweeper {
     pub default_days: u32,
     /// How many seconds after the end of one sweep the next one is due.
     pub interval_seconds: u32,
+    /// Who measures.
+    pub telemetry: Telemetry,
     /// Name of this sweeper, unique among replicas.
     pub owner: String,
 }
@@ -83,7 +86,14 @@ impl RetentionSweeper {
         if !self.store.take_lease(lease, now, due, until(now)).await? {
             return Ok(None);
         }
+        let Telemetry { metrics, tracer, .. } = &self.telemetry;
+        let (mut span, began) = (tracer.root("sweep for retention"), Instant::now());
         let swept = self.sweep(shutdown).await;
+        metrics.swept(swept.is_ok(), began.elapsed());
+        if swept.is_err() {
+            span.fail();
+        }
+        drop(span);
         let finished = swept.as_ref().is_ok_and(|swept| swept.is_complete);
         let finished = finished.then(|| self.clock.now());
         self.store.release_lease(lease, finished).await?;
@@ -143,6 +153,7 @@ impl RetentionSweeper {
             let begun = Instant::now();
             let erasure = self.store.erase_step(organization, rule).await?;
             events += erasure.events;
+            self.telemetry.metrics.erased(erasure.events);
             sweep.count(&erasure, events == erasure.events);
             tell_what_is_wrong(organization, &erasure);
             if !erasure.has_more {

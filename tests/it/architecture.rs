@@ -24,13 +24,19 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", may_use: &["domain", "merkle"] },
     Layer { name: "export", may_use: &["domain"] },
     Layer { name: "forward", may_use: &["domain", "tls"] },
-    Layer { name: "service", may_use: &["domain", "merkle", "store", "export", "forward"] },
+    Layer {
+        name: "service",
+        may_use: &["domain", "merkle", "store", "export", "forward", "telemetry"],
+    },
     // A worker is told of new jobs by the service, and writes what the store holds.
     Layer {
         name: "worker",
-        may_use: &["domain", "merkle", "store", "export", "forward", "service"],
+        may_use: &["domain", "merkle", "store", "export", "forward", "service", "telemetry"],
     },
-    Layer { name: "transport", may_use: &["domain", "proto", "service", "export", "tls"] },
+    Layer {
+        name: "transport",
+        may_use: &["domain", "proto", "service", "export", "telemetry", "tls"],
+    },
     Layer { name: "verify", may_use: &["domain", "export", "merkle", "store"] },
     Layer { name: "client", may_use: &["proto", "tls"] },
     Layer { name: "demo", may_use: &["client", "proto", "domain"] },
@@ -46,6 +52,7 @@ const LAYERS: &[Layer] = &[
             "service",
             "signing_key",
             "store",
+            "telemetry",
             "tls",
             "transport",
             "worker",
@@ -87,6 +94,14 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jsonschema", &["domain"]),
     ("object_store", &["export", "forward", "service", "transport", "worker"]),
     ("csv", &["export", "demo"]),
+    // Others have the facts of a span from the interface alone, and know nothing of who exports it.
+    ("opentelemetry", &["telemetry", "transport", "service", "worker"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_prometheus", &["telemetry"]),
+    ("opentelemetry_proto", &["forward", "bench"]),
+    ("prometheus", &["telemetry"]),
+    ("tracing_subscriber", &["telemetry"]),
 ];
 
 /// Libraries that would make the pure layers impure.

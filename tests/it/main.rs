@@ -29,6 +29,7 @@ mod limits;
 mod listing;
 mod log_streams;
 mod object_store;
+mod observability;
 mod operations;
 mod organizations;
 mod program;

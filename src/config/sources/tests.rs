@@ -81,6 +81,7 @@ fn every_key_has_a_variable_that_works() {
         "5",
         "a",
         "b",
+        "127.0.0.1:9464",
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
     let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
@@ -101,6 +102,8 @@ fn every_key_has_a_variable_that_works() {
     assert!(!settings.exports.presigned_urls && settings.rest.expired_as_error);
     assert_eq!(settings.rest.max_body_bytes, 2_048);
     assert_eq!(settings.cors.origins().collect::<Vec<_>>(), ["https://app.example"]);
+    assert_eq!(settings.database_url(), "postgres://h/d");
+    assert_eq!(settings.metrics.listen.map(|listen| listen.port()), Some(9_464));
     forwarding_is_as_set(&settings);
     listening_is_as_set(&settings);
 }

@@ -24,7 +24,10 @@ use super::{
     lanes::Lanes,
     require,
 };
-use crate::domain::{api_key::Scope, caller::Caller};
+use crate::{
+    domain::{api_key::Scope, caller::Caller},
+    telemetry,
+};
 
 /// Records streams of events.
 #[derive(Clone)]
@@ -99,14 +102,15 @@ impl Ingest {
         let writer =
             Writer::new(self.events.clone(), self.lanes.clone(), sink, self.patience, stop);
         // Apart from the task that sends: it rests while the client does not read.
-        let reading = tokio::spawn(reader.run(parts));
-        tokio::spawn(async move {
+        let current = telemetry::current();
+        let reading = tokio::spawn(telemetry::carry(current.clone(), reader.run(parts)));
+        tokio::spawn(telemetry::carry(current, async move {
             let written = writer.run(taken).await;
             let read =
                 reading.await.unwrap_or_else(|panic| Err(Error::Internal(panic.to_string())));
             // Nobody may be left to hear it.
             let _ = end.send(written.and(read));
-        });
+        }));
         Ok(stream! {
             while let Some(acknowledgements) = acknowledged.recv().await {
                 yield Ok(acknowledgements);

@@ -2,17 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     LaneError, Placed, Refused, TreeHead,
-    queue::{Admitted, Place, Submission, Waiting},
+    queue::{Admitted, Decision, Place, Submission, Waiting},
+    told::{Times, Told},
 };
 use crate::{
     domain::{clock::Clock, ids::OrganizationId},
     service::watch::Hub,
     store::{BatchTimes, LogWriter, PreparedEvent, Written},
+    telemetry::{Link, Links, Telemetry},
 };
 
 /// Most events in one transaction, unless a single submission has more.
@@ -27,16 +29,28 @@ pub struct Lane {
     waiting: Waiting,
     /// Taken from the queue, but too much for the batch.
     left_over: Option<Admitted>,
-    writer: LogWriter,
-    clock: Arc<dyn Clock>,
-    idempotency_window: i64,
-    hub: Hub,
+    parts: Parts,
+}
+
+/// What a lane works with.
+pub struct Parts {
+    /// Its connection.
+    pub writer: LogWriter,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long an idempotency key counts, in seconds.
+    pub idempotency_window: i64,
+    /// Whom to tell what was committed.
+    pub hub: Hub,
+    /// Who measures.
+    pub telemetry: Telemetry,
 }
 
 /// Who waits for which of a batch's events.
 struct Caller {
     events: usize,
-    reply: oneshot::Sender<Result<Vec<Placed>, Refused>>,
+    reply: oneshot::Sender<Told>,
+    link: Link,
     /// Held until the caller is answered.
     _place: Place,
 }
@@ -46,18 +60,14 @@ struct Caller {
 struct Batch {
     events: Vec<PreparedEvent>,
     callers: Vec<Caller>,
+    /// What traces tell of it, if they are recorded.
+    times: Option<Times>,
 }
 
 impl Lane {
     /// A lane that writes what comes through `waiting`.
-    pub fn new(
-        waiting: Waiting,
-        writer: LogWriter,
-        clock: Arc<dyn Clock>,
-        idempotency_window: i64,
-        hub: Hub,
-    ) -> Self {
-        Self { waiting, left_over: None, writer, clock, idempotency_window, hub }
+    pub fn new(waiting: Waiting, parts: Parts) -> Self {
+        Self { waiting, left_over: None, parts }
     }
 
     /// Works until `stop` and the queue is empty, or nobody can submit any more.
@@ -66,7 +76,7 @@ impl Lane {
             let batch = self.gather(first);
             self.write(batch).await;
         }
-        self.writer.close().await;
+        self.parts.writer.close().await;
     }
 
     async fn next(&mut self, stop: &CancellationToken) -> Option<Admitted> {
@@ -88,6 +98,7 @@ impl Lane {
     fn gather(&mut self, first: Admitted) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = first.bytes;
+        self.parts.telemetry.metrics.taken(first.since.elapsed());
         batch.add(first);
         while let Ok(admitted) = self.waiting.try_recv() {
             let events = batch.events.len() + admitted.submission.events.len();
@@ -106,9 +117,14 @@ impl Lane {
     async fn write(&mut self, batch: Batch) {
         let mut open = vec![batch];
         while let Some(mut batch) = open.pop() {
-            match self.append(&mut batch.events).await {
+            let telemetry = &self.parts.telemetry;
+            batch.times = telemetry.tracer.is_on().then(|| Times::begin(batch.events.len()));
+            let began = Instant::now();
+            let result = self.append(&mut batch.events).await;
+            self.tell(&mut batch, &result, began.elapsed());
+            match result {
                 Ok(written) => {
-                    self.hub.committed(&mut batch.events, &written);
+                    self.parts.hub.committed(&mut batch.events, &written);
                     batch.answer(written);
                 }
                 Err(error) if batch.callers.len() > 1 && error.is_about_content() => {
@@ -121,18 +137,43 @@ impl Lane {
         }
     }
 
+    /// Tells what became of a batch to who measures.
+    fn tell(&self, batch: &mut Batch, result: &Result<Written, LaneError>, took: Duration) {
+        let telemetry = &self.parts.telemetry;
+        match result {
+            Ok(written) => {
+                let known = written.appended.iter().filter(|event| event.duplicate).count();
+                telemetry.metrics.written(written.appended.len() - known, known, took);
+            }
+            Err(_) => telemetry.metrics.not_written(took),
+        }
+        if let Some(times) = &mut batch.times {
+            times.end();
+            let mut links = Links::default();
+            batch.callers.iter().for_each(|caller| links.add(&caller.link));
+            times.tell_batch(&telemetry.tracer, links, result.is_ok());
+        }
+    }
+
     async fn append(&mut self, events: &mut Vec<PreparedEvent>) -> Result<Written, LaneError> {
-        let now = self.clock.now();
-        let times = BatchTimes { now, keys_since: now.plus_seconds(-self.idempotency_window) };
-        Ok(self.writer.append(events, times, PATIENCE).await?)
+        let now = self.parts.clock.now();
+        let keys_since = now.plus_seconds(-self.parts.idempotency_window);
+        Ok(self.parts.writer.append(events, BatchTimes { now, keys_since }, PATIENCE).await?)
+    }
+}
+
+impl Caller {
+    /// A caller that is gone wants no answer; its events stay.
+    fn answer(self, decision: Decision, times: Option<Times>) {
+        let _ = self.reply.send(Told { decision, times });
     }
 }
 
 impl Batch {
     fn add(&mut self, admitted: Admitted) {
         let Admitted { submission, place, .. } = admitted;
-        let Submission { events, reply } = submission;
-        self.callers.push(Caller { events: events.len(), reply, _place: place });
+        let Submission { events, reply, link } = submission;
+        self.callers.push(Caller { events: events.len(), reply, link, _place: place });
         self.events.extend(events);
     }
 
@@ -141,7 +182,7 @@ impl Batch {
         let callers = self.callers.split_off(self.callers.len() / 2);
         let first: usize = self.callers.iter().map(|caller| caller.events).sum();
         let first = first.min(self.events.len());
-        Self { events: self.events.split_off(first), callers }
+        Self { events: self.events.split_off(first), callers, times: None }
     }
 
     fn answer(self, written: Written) {
@@ -159,8 +200,7 @@ impl Batch {
         });
         for caller in self.callers {
             let placed = answers.by_ref().take(caller.events).collect();
-            // A caller that is gone wants no answer; its events stay.
-            let _ = caller.reply.send(Ok(placed));
+            caller.answer(Ok(placed), self.times);
         }
     }
 
@@ -168,7 +208,7 @@ impl Batch {
         let mut events = self.events.into_iter();
         for caller in self.callers {
             let events = events.by_ref().take(caller.events).collect();
-            let _ = caller.reply.send(Err(Refused { error: error.clone(), events }));
+            caller.answer(Err(Refused { error: error.clone(), events }), self.times);
         }
     }
 }

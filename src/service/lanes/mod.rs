@@ -7,11 +7,13 @@
 
 mod lane;
 mod queue;
+mod told;
 mod tree_head;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::SystemTime,
 };
 
 use futures::future::join_all;
@@ -21,13 +23,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::tree_head::TreeHead;
 use self::{
-    lane::Lane,
-    queue::{Queue, Submission},
+    lane::{Lane, Parts},
+    queue::{Decision, Queue, Submission},
+    told::Told,
 };
 use crate::{
     domain::{clock::Clock, ids::OrganizationId},
     service::watch::Hub,
     store::{Appended, PreparedEvent, Store, StoreError},
+    telemetry::{self, Link, Parent, Telemetry, weakly},
 };
 
 /// How many lanes there are, and how much may wait in each.
@@ -92,9 +96,10 @@ pub struct Refused {
 pub struct Undecided {
     count: usize,
     answer: Result<Answer, Refused>,
+    since: SystemTime,
 }
 
-type Answer = oneshot::Receiver<Result<Vec<Placed>, Refused>>;
+type Answer = oneshot::Receiver<Told>;
 
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
@@ -107,18 +112,30 @@ pub struct Lanes {
 impl Lanes {
     /// Starts the lanes; each connects when it has something to write. They end after
     /// [`Lanes::drain`], or when nobody can submit any more. What they commit they tell `hub`.
-    pub fn start(store: &Store, clock: &Arc<dyn Clock>, rules: LaneRules, hub: &Hub) -> Self {
+    pub fn start(
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+        rules: LaneRules,
+        hub: &Hub,
+        telemetry: &Telemetry,
+    ) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let count = if store.has_one_writer() { 1 } else { rules.lanes.max(1) };
         let queues = (0..count).map(|_| {
             let (queue, waiting) = queue::queue(rules.queue_events, rules.queue_bytes);
-            let writer = store.log_writer();
-            let (clock, hub) = (clock.clone(), hub.clone());
-            let lane = Lane::new(waiting, writer, clock, rules.idempotency_window, hub);
-            tasks.spawn(lane.run(stop.clone()));
+            let parts = Parts {
+                writer: store.log_writer(),
+                clock: clock.clone(),
+                idempotency_window: rules.idempotency_window,
+                hub: hub.clone(),
+                telemetry: telemetry.clone(),
+            };
+            tasks.spawn(Lane::new(waiting, parts).run(stop.clone()));
             queue
         });
-        let queues = queues.collect();
+        let queues: Arc<[Queue]> = queues.collect();
+        let depths = |queues: &[Queue]| queues.iter().map(Queue::depth).collect::<Vec<_>>();
+        telemetry.metrics.observe_lanes(weakly(&queues, depths));
         tasks.close();
         Self { queues, stop, tasks }
     }
@@ -130,8 +147,9 @@ impl Lanes {
         let Some(first) = events.first() else { return Ok(Vec::new()) };
         let queue = &self.queues[self.lane_of(&first.organization_id)];
         let (reply, answer) = oneshot::channel();
-        queue.push(Submission { events, reply })?;
-        answered(answer).await
+        let since = telemetry::now();
+        queue.push(Submission { events, reply, link: link() })?;
+        answered(answer, since).await
     }
 
     /// Puts events of one lane in its queue, and waits for room there, in turn with others who wait.
@@ -141,14 +159,16 @@ impl Lanes {
         let count = events.len();
         let lane = events.first().map_or(0, |first| self.lane_of(&first.organization_id));
         let (reply, answer) = oneshot::channel();
-        let pushed = self.queues[lane].push_in_turn(Submission { events, reply }).await;
-        Undecided { count, answer: pushed.map(|()| answer) }
+        let since = telemetry::now();
+        let submission = Submission { events, reply, link: link() };
+        let pushed = self.queues[lane].push_in_turn(submission).await;
+        Undecided { count, answer: pushed.map(|()| answer), since }
     }
 
     /// What became of events in a queue: each succeeded or failed by itself.
     pub async fn decided(&self, undecided: Undecided) -> Vec<Result<Placed, LaneError>> {
         let result = match undecided.answer {
-            Ok(answer) => answered(answer).await,
+            Ok(answer) => answered(answer, undecided.since).await,
             Err(refused) => Err(refused),
         };
         self.isolate(undecided.count, result).await
@@ -222,8 +242,18 @@ impl Lanes {
     }
 }
 
+/// The trace of the request that this task works for.
+fn link() -> Link {
+    telemetry::current().map_or(Parent::NONE.link(), |current| current.parent().link())
+}
+
 /// The lane answers everything that it takes, unless it is cut short at the end of a shutdown.
-async fn answered(answer: Answer) -> Result<Vec<Placed>, Refused> {
-    let gone = |_| Err(Refused { error: LaneError::Stopping, events: Vec::new() });
-    answer.await.unwrap_or_else(gone)
+async fn answered(answer: Answer, since: SystemTime) -> Decision {
+    let Ok(told) = answer.await else {
+        return Err(Refused { error: LaneError::Stopping, events: Vec::new() });
+    };
+    if let Some(times) = told.times {
+        times.tell_request(since);
+    }
+    told.decision
 }

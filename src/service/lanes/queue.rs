@@ -2,18 +2,29 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
-use super::{LaneError, Placed, Refused};
-use crate::store::PreparedEvent;
+use super::{LaneError, Placed, Refused, told::Told};
+use crate::{
+    store::PreparedEvent,
+    telemetry::{LaneDepth, Link},
+};
 
 /// Events to be written in one transaction, and who waits for them.
 pub struct Submission {
     /// The events; at least one.
     pub events: Vec<PreparedEvent>,
     /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Vec<Placed>, Refused>>,
+    pub reply: oneshot::Sender<Told>,
+    /// The trace of who waits.
+    pub link: Link,
 }
+
+/// What becomes of a submission.
+pub type Decision = Result<Vec<Placed>, Refused>;
 
 /// A submission with its place in the bounds of the queue.
 pub struct Admitted {
@@ -23,6 +34,8 @@ pub struct Admitted {
     pub bytes: usize,
     /// Its place.
     pub place: Place,
+    /// When it came.
+    pub since: Instant,
 }
 
 /// A place in the bounds of a queue, until it is dropped.
@@ -98,8 +111,21 @@ impl Queue {
         self.admit(submission, bytes, Place { _in_queue: held, _among_patient: Some(patient) })
     }
 
+    /// How full it is.
+    pub fn depth(&self) -> LaneDepth {
+        let Bounds { events, kibibytes } = &self.bounds;
+        let bytes = |kibibytes: usize| (kibibytes * KIBIBYTE) as u64;
+        LaneDepth {
+            events: events.taken() as u64,
+            bytes: bytes(kibibytes.taken()),
+            most_events: events.most as u64,
+            most_bytes: bytes(kibibytes.most),
+        }
+    }
+
     fn admit(&self, submission: Submission, bytes: usize, place: Place) -> Result<(), Refused> {
-        let sent = self.sender.send(Admitted { submission, bytes, place });
+        let since = Instant::now();
+        let sent = self.sender.send(Admitted { submission, bytes, place, since });
         sent.map_err(|unsent| refused(LaneError::Stopping, unsent.0.submission))
     }
 }
@@ -137,6 +163,10 @@ impl Bound {
     fn new(most: usize) -> Self {
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    fn taken(&self) -> usize {
+        self.most.saturating_sub(self.free.available_permits())
     }
 
     fn try_take(&self, amount: usize) -> Option<OwnedSemaphorePermit> {

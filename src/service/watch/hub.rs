@@ -195,6 +195,11 @@ impl Hub {
         self.0.watchers()
     }
 
+    /// How many of them watch for callers, not for the service itself.
+    pub fn callers(&self) -> usize {
+        self.watchers().saturating_sub(self.0.followers.load(Ordering::Acquire))
+    }
+
     /// Whether messages of other replicas are heard.
     pub fn hears_replicas(&self) -> bool {
         self.0.hears.load(Ordering::Acquire)

@@ -39,6 +39,7 @@ use crate::{
         api_key::Scope, caller::Caller, clock::Clock, filter::EventFilter, violation::Violations,
     },
     store::Store,
+    telemetry,
 };
 
 /// Frames that may wait for a client beside those that HTTP/2 has taken.
@@ -121,12 +122,12 @@ impl Watches {
             frames,
             patience: self.patience,
         };
-        tokio::spawn(async move {
+        tokio::spawn(telemetry::carry(telemetry::current(), async move {
             if let Some(error) = watcher.run().await {
                 // Fails if the client is gone.
                 let _ = tell_end.send(WatchEnd { error, next_sequence: watcher.told });
             }
-        });
+        }));
         Ok(stream)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{batch::Batch, progress::ProgressWriter};
@@ -13,6 +14,7 @@ use crate::{
     },
     forward::{EncodedEvent, Failure, FailureKind, Sink},
     store::Delivery,
+    telemetry::Metrics,
 };
 
 /// Events refused one after the other, and none taken in between, after which it is not the events: the
@@ -34,6 +36,10 @@ pub(super) struct Attempt<'a> {
     pub(super) lost: &'a CancellationToken,
     /// What the destination showed of itself.
     pub(super) learned: &'a mut Learned,
+    /// What kind of destination it is.
+    pub(super) destination: &'static str,
+    /// Who measures.
+    pub(super) metrics: &'a Metrics,
 }
 
 /// What a destination showed of itself while this worker sends to it.
@@ -71,7 +77,11 @@ impl Attempt<'_> {
                 }
                 Step::Send(range) => {
                     let part = &events[range.clone()];
-                    match self.sink.send(part, self.clock.now()).await {
+                    let began = Instant::now();
+                    let sent = self.sink.send(part, self.clock.now()).await;
+                    let took = began.elapsed();
+                    self.metrics.destination_answered(self.destination, sent.is_ok(), took);
+                    match sent {
                         Ok(_) => {
                             self.learned.took(part);
                             self.note(after(range.end), part, &mut letters).await;
@@ -180,6 +190,9 @@ impl Attempt<'_> {
             return;
         }
         self.learned.next = next;
+        // Also if there are none: so the series is there before the first.
+        self.metrics.dead_letters(self.destination, dead_letters.len());
+        self.metrics.delivered(self.destination, taken.len(), size(taken));
         let delivery = Delivery {
             key: self.key.clone(),
             generation: self.generation,

@@ -28,6 +28,7 @@ use crate::{
     },
     service::{log_streams::LogStreams, watch::Hub},
     store::{FailedDelivery, Store, StoreError, StoredLogStream},
+    telemetry::Telemetry,
 };
 
 /// How often leases are looked after and free streams taken.
@@ -55,6 +56,8 @@ pub struct Forwarder {
     pub hub: Hub,
     /// The streams, as callers manage them.
     pub streams: LogStreams,
+    /// Who measures.
+    pub telemetry: Telemetry,
     /// Unique among replicas and starts.
     pub owner: String,
     /// How many batches may be on their way at once.

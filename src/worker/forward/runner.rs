@@ -4,6 +4,7 @@ mod redrive;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use opentelemetry::KeyValue;
 use rand::rng;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -21,6 +22,7 @@ use crate::{
     forward::{BatchLimits, Failure, FailureKind, Sink},
     service::{log_streams::event_of, system_log::SystemActor, watch::Follower},
     store::{FailedDelivery, StoreError, StoredLogStream},
+    telemetry::{StreamGauge, Telemetry, weakly},
 };
 
 /// How long to wait after the database failed.
@@ -69,6 +71,8 @@ pub(super) struct Runner {
     retried_until: Option<u64>,
     /// Whether there may be dead letters to be sent again.
     redrives: bool,
+    /// What it tells of itself.
+    gauge: Arc<StreamGauge>,
     /// The dead letter that last failed in a way that may pass, and how often in a row.
     stuck: (u64, u32),
 }
@@ -91,6 +95,8 @@ impl Runner {
         let learned = Learned { next: stream.progress.next_sequence, ..Default::default() };
         let (key, state) = (stream.key(), stream.state);
         let failures = stream.progress.consecutive_failures;
+        let metrics = &forwarder.telemetry.metrics;
+        let gauge = metrics.stream(stream.destination.kind(), state.as_str());
         Self {
             forwarder,
             stored,
@@ -104,6 +110,7 @@ impl Runner {
             is_slow: false,
             retried_until: None,
             redrives: true,
+            gauge,
             stuck: (0, 0),
         }
     }
@@ -155,7 +162,10 @@ impl Runner {
         let secrets = credentials.open(&self.stored).map_err(Failure::invalid)?;
         let sink = credentials.sink(stream, &secrets).map_err(Failure::invalid)?;
         let follower = Follower::join(&self.forwarder.hub, stream.tenant()).await?;
-        Ok(Open { follower: Arc::new(follower), sink })
+        let follower = Arc::new(follower);
+        self.gauge.follows(weakly(&follower, Follower::size));
+        self.gauge.delivered(self.learned.next);
+        Ok(Open { follower, sink })
     }
 
     /// Sends what there is, and then what comes. Returns when it is to end.
@@ -243,6 +253,13 @@ impl Runner {
     }
 
     async fn send(&mut self, sink: &dyn Sink, batch: Batch) -> Result<(), Failure> {
+        let Telemetry { metrics, tracer, .. } = &self.forwarder.telemetry;
+        let destination = self.stored.stream.destination.kind();
+        let mut span = tracer.root("forward batch");
+        span.set(KeyValue::new("audit_logs.destination", destination));
+        if let Some(first) = batch.events.first() {
+            self.gauge.waits(self.learned.next, first.created_at.micros());
+        }
         let mut attempt = Attempt {
             sink,
             clock: &*self.forwarder.clock,
@@ -251,8 +268,18 @@ impl Runner {
             generation: self.stored.stream.generation,
             lost: &self.stop,
             learned: &mut self.learned,
+            destination,
+            metrics,
         };
-        attempt.deliver(batch).await
+        let result = attempt.deliver(batch).await;
+        match &result {
+            Ok(()) => self.gauge.delivered(self.learned.next),
+            Err(failure) => {
+                metrics.delivery_failed(destination, failure.kind.as_str());
+                span.fail();
+            }
+        }
+        result
     }
 
     /// Waits for an event, and then a moment for as many as fill a batch, unless it is one that is sent
@@ -320,6 +347,7 @@ impl Runner {
             return;
         }
         let (from, to) = (before.as_str(), state.as_str());
+        self.gauge.becomes(to);
         tracing::info!(stream = %self.key.id, from, to, http_status, "a log stream changed its state");
         let mut facts = vec![("from", from.into()), ("to", to.into())];
         facts.extend(http_status.map(|status| ("http_status", status.into())));

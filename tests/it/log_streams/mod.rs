@@ -9,4 +9,4 @@ mod replicas;
 mod rest;
 mod secrets;
 mod status;
-mod support;
+pub mod support;

@@ -20,6 +20,7 @@ use audit_logs::{
         UpdateRetentionRequest,
     },
     store::{RetentionRule, Store},
+    telemetry::Telemetry,
     verify::{DatabaseVerifier, TrustedKeys, log::LogReport},
     worker::retention::{RetentionSweeper, Swept},
 };
@@ -61,6 +62,7 @@ impl Trail {
             clock: self.clock.clone(),
             default_days: self.server.settings.retention.default_days,
             interval_seconds: 0,
+            telemetry: Telemetry::off(),
             owner: owner.to_owned(),
         }
     }

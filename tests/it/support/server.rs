@@ -40,6 +40,8 @@ pub struct TestServer {
     pub url: String,
     pub settings: Settings,
     pub services: Services,
+    /// Where operators are served, if the settings say so.
+    pub metrics_url: Option<String>,
     /// Where its data is, if nobody else owns that.
     _directory: Option<TempDir>,
     stop: Option<oneshot::Sender<()>>,
@@ -101,6 +103,7 @@ impl TestServer {
         let app = App::bind(settings.clone(), clock).await.unwrap();
         let url = format!("http://{}", app.address().unwrap());
         let services = app.services();
+        let metrics_url = app.metrics_address().map(|address| format!("http://{address}"));
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, is_ready) = oneshot::channel();
         let stopped = async { _ = stopped.await };
@@ -112,6 +115,7 @@ impl TestServer {
             url,
             settings,
             services,
+            metrics_url,
             _directory: None,
             stop: Some(stop),
             running: Some(running),

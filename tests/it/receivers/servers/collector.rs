@@ -48,6 +48,26 @@ service:
         Self { directory, process, port }
     }
 
+    /// One that takes traces over gRPC, without TLS.
+    pub async fn of_traces() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = super::port();
+        let configuration = format!(
+            "receivers:
+  otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{port}'}}}}}}
+exporters:
+  lines: {{path: '{}'}}
+service:
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [lines]}}
+",
+            directory.path().join("requests").display(),
+        );
+        fs::write(directory.path().join("collector.yaml"), configuration).unwrap();
+        let process = run(directory.path(), port).await;
+        Self { directory, process, port }
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -60,9 +80,22 @@ service:
 
     /// The resources of the requests that it took.
     pub fn resources(&self) -> Vec<Value> {
+        self.all("resourceLogs")
+    }
+
+    fn all(&self, member: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.directory.path().join("requests")).unwrap();
-        let requests = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        requests.flat_map(|request| request["resourceLogs"].as_array().unwrap().clone()).collect()
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let requests = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        requests.flat_map(|request| request[member].as_array().unwrap().clone()).collect()
+    }
+
+    /// The spans that it took.
+    pub fn spans(&self) -> Vec<Value> {
+        let scopes = self.all("resourceSpans").into_iter();
+        let scopes = scopes.flat_map(|spans| spans["scopeSpans"].as_array().unwrap().clone());
+        scopes.flat_map(|spans| spans["spans"].as_array().unwrap().clone()).collect()
     }
 
     /// The records that it took, in the order in which they came.

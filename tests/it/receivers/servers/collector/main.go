@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 	"go.opentelemetry.io/collector/service/telemetry"
@@ -48,6 +49,30 @@ func newLines(_ context.Context, _ exporter.Settings, config component.Config) (
 	return lines{Logs: take}, err
 }
 
+// traceLines does the same with traces.
+type traceLines struct {
+	component.StartFunc
+	component.ShutdownFunc
+	consumer.Traces
+}
+
+func newTraceLines(_ context.Context, _ exporter.Settings, config component.Config) (exporter.Traces, error) {
+	file, err := os.OpenFile(config.(*fileConfig).Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	marshaler := ptrace.JSONMarshaler{}
+	take, err := consumer.NewTraces(func(_ context.Context, traces ptrace.Traces) error {
+		line, err := marshaler.MarshalTraces(traces)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(append(line, '\n'))
+		return err
+	})
+	return traceLines{Traces: take}, err
+}
+
 func factories() (otelcol.Factories, error) {
 	// It tells nothing of itself.
 	all := otelcol.Factories{
@@ -62,6 +87,7 @@ func factories() (otelcol.Factories, error) {
 		component.MustNewType("lines"),
 		func() component.Config { return &fileConfig{} },
 		exporter.WithLogs(newLines, component.StabilityLevelDevelopment),
+		exporter.WithTraces(newTraceLines, component.StabilityLevelDevelopment),
 	))
 	return all, err
 }

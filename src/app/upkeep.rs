@@ -1,0 +1,70 @@
+//! What goes on beside a server, and what is left to do when it ends.
+
+use std::time::Duration;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use super::PROBE;
+use crate::{
+    service::Services, store::Store, transport::router::Readiness,
+    worker::checkpoints::CheckpointKeeper,
+};
+
+/// How long the lanes may take after the calls to write what was taken.
+const LANES_END: Duration = Duration::from_secs(3);
+/// How long the workers may take after that.
+const WORKERS_END: Duration = Duration::from_secs(3);
+/// How long the database may take to close.
+const DATABASE_CLOSE: Duration = Duration::from_secs(2);
+
+/// Keeps health in step with the database.
+pub async fn probe_database(store: Store, readiness: Readiness, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PROBE) => {}
+        }
+        let answers = store.ping().await;
+        // A shutdown that began meanwhile has the last word.
+        if shutdown.is_cancelled() {
+            return;
+        }
+        if answers.is_ok() != readiness.is_ready() {
+            match &answers {
+                Ok(()) => info!("the database is back"),
+                Err(error) => error!(%error, "the database is away"),
+            }
+            readiness.set(answers.is_ok()).await;
+        }
+    }
+}
+
+/// Sees the last events written, then signs the logs that grew, if `checkpoints` are kept, and waits
+/// for the workers.
+pub async fn end_writing(
+    services: &Services,
+    workers: &TaskTracker,
+    checkpoints: Option<CheckpointKeeper>,
+) {
+    // Events whose callers went away are still written.
+    if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
+        warn!("the lanes did not end in time");
+    }
+    if let Some(checkpoints) = checkpoints {
+        workers.spawn(checkpoints.finish());
+    }
+    workers.close();
+    if tokio::time::timeout(WORKERS_END, workers.wait()).await.is_err() {
+        warn!("workers did not end in time");
+    }
+}
+
+pub async fn close_database(store: Store) {
+    match tokio::time::timeout(DATABASE_CLOSE, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the database did not close"),
+        // A statement hangs; it goes when the process goes.
+        Err(_) => warn!("the database did not close in time"),
+    }
+}

@@ -1,0 +1,42 @@
+//! A trace in the output of an OpenTelemetry Collector.
+
+use serde_json::Value;
+
+use crate::{
+    program::process::Program,
+    receivers::servers::collector::{self, Collector},
+    support::{Engine, create_event, schema_for, until},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_shows_a_call_down_to_the_commit() {
+    if !collector::is_installed() {
+        return;
+    }
+    let collector = Collector::of_traces().await;
+    let endpoint = format!("http://127.0.0.1:{}", collector.port);
+    let program = Program::on(Engine::Sqlite)
+        .await
+        .with("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
+        .with("OTEL_METRICS_EXPORTER", "none")
+        .with("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+    let server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    assert_eq!(server.stop().await.code, Some(0));
+    let spans = until("the collector wrote it", async || {
+        let spans = collector.spans();
+        spans.iter().any(|span| span["name"] == "commit").then_some(spans)
+    })
+    .await;
+    let named = |name: &str| -> &Value {
+        spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+    };
+    let call = named("auditlogs.v1.AuditLogs/CreateEvent");
+    for part in ["validate", "queue", "commit"] {
+        assert_eq!(named(part)["traceId"], call["traceId"]);
+        assert_eq!(named(part)["parentSpanId"], call["spanId"]);
+    }
+    assert!(named("write batch")["links"].to_string().contains(call["traceId"].as_str().unwrap()));
+}

@@ -1,0 +1,76 @@
+//! `/metrics`: what happened is counted, and nobody is named.
+
+use audit_logs::proto::v1::{BatchCreateEventsRequest, GetEventRequest};
+
+use super::names::{number, page};
+use crate::support::{
+    Engine, TestServer, create_event, on_every_engine, schema_for, server::ROOT_KEY,
+};
+
+on_every_engine!(what_happens_is_counted, operators_are_served_apart);
+
+async fn server(engine: Engine) -> TestServer {
+    let listen = Some(([127, 0, 0, 1], 0).into());
+    TestServer::start_with(engine, |settings| settings.metrics.listen = listen).await
+}
+
+async fn what_happens_is_counted(engine: Engine) {
+    let server = server(engine).await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    let mut keyed = create_event("acme", "doc.read");
+    keyed.idempotency_key.push_str("once");
+    for _ in 0..2 {
+        client.create_event(keyed.clone()).await.unwrap();
+    }
+    let requests = vec![create_event("acme", "doc.read"), create_event("acme", "doc.unknown")];
+    client.batch_create_events(BatchCreateEventsRequest { requests, atomic: false }).await.unwrap();
+    let unknown =
+        GetEventRequest { organization_id: "acme".to_owned(), event_id: "event_1".to_owned() };
+    client.get_event(unknown).await.unwrap_err();
+    let http = reqwest::Client::builder().build().unwrap();
+    for _ in 0..3 {
+        let url = format!("{}/audit_logs/events", server.url);
+        let request = http.post(url).bearer_auth(ROOT_KEY).body("{}");
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 422);
+    }
+
+    let page = page(&server).await;
+    let calls = |method: &str, code: &str| {
+        let labels = [("rpc_method", method), ("rpc_response_status_code", code)];
+        number(&page, "rpc_server_call_duration_seconds_count", &labels)
+    };
+    assert_eq!(calls("auditlogs.v1.AuditLogs/CreateEvent", "OK"), 2);
+    assert_eq!(calls("auditlogs.v1.AuditLogs/GetEvent", "NOT_FOUND"), 1);
+    let route = [("http_route", "/audit_logs/events"), ("http_response_status_code", "422")];
+    assert_eq!(number(&page, "http_server_request_duration_seconds_count", &route), 3);
+    assert_eq!(number(&page, "audit_logs_events_written_total", &[]), 2);
+    assert_eq!(number(&page, "audit_logs_events_duplicate_total", &[]), 1);
+    assert_eq!(number(&page, "audit_logs_batch_events_sum", &[]), 3);
+    let refused = |reason: &str| number(&page, "audit_logs_refused_total", &[("reason", reason)]);
+    assert_eq!(refused("INVALID_AUDIT_LOG_EVENT"), 1);
+    assert_eq!((refused("EVENT_NOT_FOUND"), refused("INVALID_REQUEST")), (1, 3));
+    assert_eq!(number(&page, "audit_logs_ready", &[]), 1);
+    assert_eq!(number(&page, "audit_logs_queue_events", &[("lane", "0")]), 0);
+    assert!(number(&page, "process_memory_usage_bytes", &[]) > 1_000_000);
+    // Nobody is named.
+    assert!(!page.contains("acme") && !page.contains("sk_") && !page.contains("doc."), "{page}");
+}
+
+async fn operators_are_served_apart(engine: Engine) {
+    let mut server = server(engine).await;
+    let operators = server.metrics_url.clone().unwrap();
+    for (path, status) in [("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/x", 404)] {
+        let answer = reqwest::get(format!("{operators}{path}")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        if path == "/metrics" {
+            assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
+        }
+    }
+    // Not where callers are, and nowhere unless it was asked for.
+    let answer = reqwest::get(format!("{}/metrics", server.url)).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 404);
+    server.stop().await;
+    assert!(reqwest::get(format!("{operators}/healthz")).await.is_err(), "it listens no more");
+    assert_eq!(TestServer::start(engine).await.metrics_url, None);
+}
