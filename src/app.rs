@@ -1,5 +1,6 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
+mod callers;
 mod workers;
 
 use std::{
@@ -120,14 +121,15 @@ fn rules(settings: &Settings) -> Rules {
 }
 
 /// What the settings say of the listener's side.
-fn transport_rules(settings: &Settings) -> TransportRules {
-    TransportRules {
+fn transport_rules(settings: &Settings) -> Result<TransportRules> {
+    Ok(TransportRules {
         rest: RestRules {
             body_bytes: usize::try_from(settings.rest.max_body_bytes).unwrap_or(usize::MAX),
             expired_as_error: settings.rest.expired_as_error,
         },
         origins: settings.cors.origins().map(str::to_owned).collect(),
-    }
+        trusted_proxies: callers::trusted_proxies(settings)?,
+    })
 }
 
 /// The keys, as the operator's commands manage them.
@@ -177,11 +179,12 @@ impl App {
             files: files.clone(),
             public_url,
             rules: rules(&settings),
+            record_reads: settings.system_log.reads,
             signer,
             credentials: credentials(&settings)?,
             shutdown: shutdown.clone(),
         });
-        let (routes, readiness) = routes(&services, &transport_rules(&settings)).await?;
+        let (routes, readiness) = routes(&services, &transport_rules(&settings)?).await?;
         Ok(Self { settings, clock, store, files, listener, services, routes, readiness, shutdown })
     }
 
@@ -266,7 +269,7 @@ async fn end_writing(
     checkpoints: Option<CheckpointKeeper>,
 ) {
     // Events whose callers went away are still written.
-    if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
+    if tokio::time::timeout(LANES_END, services.drain()).await.is_err() {
         warn!("the lanes did not end in time");
     }
     if let Some(checkpoints) = checkpoints {

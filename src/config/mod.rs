@@ -1,5 +1,6 @@
 //! Settings: flag, then environment, then `audit-logs.toml`, then default.
 
+mod callers;
 mod cors;
 mod forwarding;
 mod sources;
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    callers::SystemLogSettings,
     cors::CorsSettings,
     forwarding::{LogStreamSettings, SecretSettings},
     sources::{Flags, SettingsError, load},
@@ -65,6 +67,10 @@ pub struct Settings {
     pub log_streams: LogStreamSettings,
     /// Secrets of destinations.
     pub secrets: SecretSettings,
+    /// The system log.
+    pub system_log: SystemLogSettings,
+    /// Proxies whose `X-Forwarded-For` is taken: addresses or networks, separated by commas.
+    pub trusted_proxies: String,
 }
 
 impl Default for Settings {
@@ -92,6 +98,8 @@ impl Default for Settings {
             cors: CorsSettings::default(),
             log_streams: LogStreamSettings::default(),
             secrets: SecretSettings::default(),
+            system_log: SystemLogSettings::default(),
+            trusted_proxies: String::new(),
         }
     }
 }

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 37] = [
+const KEYS: [(&str, Form); 39] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -64,6 +64,8 @@ const KEYS: [(&str, Form); 37] = [
     ("log_streams.deliveries", Form::Number),
     ("secrets.key", Form::Text),
     ("secrets.previous_keys", Form::Text),
+    ("system_log.reads", Form::Boolean),
+    ("trusted_proxies", Form::Text),
     ("config", Form::Text),
 ];
 /// Variables that the client commands read.

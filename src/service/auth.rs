@@ -1,4 +1,4 @@
-//! Who calls: from the credential of a request to a [`Caller`].
+//! Who calls: from the credential of a request to what it grants.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use super::{
     remembered::Remembered,
 };
 use crate::{
-    domain::{api_key::KeyValue, caller::Caller},
+    domain::{api_key::KeyValue, caller::Grant},
     store::Store,
 };
 
@@ -39,7 +39,7 @@ impl Credential {
 #[derive(Clone)]
 pub struct Authenticator {
     store: Store,
-    accepted: Remembered<[u8; 32], Arc<Caller>>,
+    accepted: Remembered<[u8; 32], Arc<Grant>>,
 }
 
 impl Authenticator {
@@ -49,22 +49,22 @@ impl Authenticator {
     }
 
     /// Recognizes the caller, now.
-    pub async fn authenticate(&self, credential: Credential) -> Result<Arc<Caller>> {
+    pub async fn authenticate(&self, credential: Credential) -> Result<Arc<Grant>> {
         let Credential(hash) = credential;
-        if let Some(caller) = self.accepted.get(&hash) {
-            return Ok(caller);
+        if let Some(grant) = self.accepted.get(&hash) {
+            return Ok(grant);
         }
         let begun = self.accepted.begin();
         let key = self.store.find_api_key(hash).await?;
         let key = key.filter(|key| key.revoked_at.is_none()).ok_or(Error::KeyRefused)?;
-        let caller = Arc::new(Caller {
+        let grant = Arc::new(Grant {
             key_id: key.id,
             environment: key.environment_id,
             scopes: key.scopes,
             organizations: key.organization_ids,
         });
-        self.accepted.insert(begun, hash, caller.clone());
-        Ok(caller)
+        self.accepted.insert(begun, hash, grant.clone());
+        Ok(grant)
     }
 
     /// Forgets all remembered keys, so that a revocation counts at once.

@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::router::Readiness;
 use crate::{
-    domain::caller::Caller,
+    domain::caller::{Caller, Grant, Origin},
     service::{
         auth::{Authenticator, Credential},
         error::Error,
@@ -37,7 +37,7 @@ impl Gate {
     }
 
     /// Recognizes the caller of a request.
-    async fn recognize(&self, headers: &HeaderMap) -> Result<(Credential, Arc<Caller>), Error> {
+    async fn recognize(&self, headers: &HeaderMap) -> Result<(Credential, Arc<Grant>), Error> {
         if !self.readiness.is_ready() {
             return Err(Error::Unavailable("the database is not ready"));
         }
@@ -49,9 +49,10 @@ impl Gate {
 
     /// Lets a request through with its caller, or says why not.
     async fn pass(&self, mut request: Request, next: Next) -> Result<Response, Error> {
-        let (credential, caller) = self.recognize(request.headers()).await?;
+        let (credential, grant) = self.recognize(request.headers()).await?;
+        let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
         request.extensions_mut().insert(credential);
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Caller::new(grant, origin));
         Ok(next.run(request).await)
     }
 }
@@ -72,8 +73,8 @@ pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next
 }
 
 /// The caller of an RPC that passed [`of_rpc`].
-pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Error> {
-    request.extensions().get::<Arc<Caller>>().cloned().ok_or(Error::KeyMissing)
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Error> {
+    request.extensions().get::<Caller>().cloned().ok_or(Error::KeyMissing)
 }
 
 /// What the caller of an RPC that passed [`of_rpc`] has shown, to look at it again in a long call.

@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod grpc;
 pub mod http;
 mod numbers;
+pub mod origin;
 pub mod request_id;
 pub mod rest;
 pub mod router;

@@ -29,6 +29,7 @@ use super::{
         TransparencyLogService,
     },
     http::{self, refusal::Refusal},
+    origin::{self, TrustedProxies},
     request_id,
     rest::{self, RestRules},
     undecodable,
@@ -114,6 +115,8 @@ pub struct TransportRules {
     pub rest: RestRules,
     /// Origins whose pages may call, or `*` for all; empty for none.
     pub origins: Vec<String>,
+    /// The proxies whose word about the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Makes the routes, and the switch that tells whether they can be served.
@@ -171,6 +174,7 @@ pub async fn routes(
     let router = grpc
         .merge(http)
         .fallback_service(any(unknown))
+        .layer(middleware::from_fn_with_state(rules.trusted_proxies.clone(), origin::note))
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))

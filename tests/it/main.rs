@@ -33,6 +33,7 @@ mod receivers;
 mod refusals;
 mod rest;
 mod retention;
+mod system_log;
 mod tenancy;
 mod torture;
 mod transparency;

@@ -75,6 +75,8 @@ fn every_key_has_a_variable_that_works() {
         "5",
         "a",
         "b",
+        "false",
+        "10.0.0.0/8",
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
     let variables: Vec<_> = keys.map(|(key, _)| variable(key)).collect();
@@ -95,10 +97,11 @@ fn every_key_has_a_variable_that_works() {
     assert_eq!(settings.rest.max_body_bytes, 2_048);
     assert_eq!(settings.cors.origins().collect::<Vec<_>>(), ["https://app.example"]);
     assert_eq!(settings.database_url(), "postgres://h/d");
-    forwarding_is_as_set(&settings);
+    others_are_as_set(&settings);
 }
 
-fn forwarding_is_as_set(settings: &Settings) {
+fn others_are_as_set(settings: &Settings) {
+    assert!(!settings.system_log.reads && settings.trusted_proxies == "10.0.0.0/8");
     assert_eq!(settings.log_streams.allowed_networks, "10.0.0.0/8");
     assert!(settings.log_streams.allow_http && settings.log_streams.deliveries == 5);
     assert_eq!(settings.secrets.key.as_ref().map(Secret::reveal), Some("a"));

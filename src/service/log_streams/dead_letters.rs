@@ -5,6 +5,7 @@ use crate::domain::{
     caller::Caller,
     limits,
     log_stream::DeadLetter,
+    permissions::Operation,
     violation::{Reason, Violations},
 };
 
@@ -35,7 +36,7 @@ impl LogStreams {
                 limits::PAGE_DEFAULT
             }
         };
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::ListDeadLetters, id).await?.stream;
         violations.into_result(())?;
         let wanted = u64::from(limit);
         // One more tells whether there is another page.
@@ -55,7 +56,7 @@ impl LogStreams {
             let description = format!("sequences must have at most {} entries", limits::REDRIVES);
             violations.add("sequences", Reason::TooMany, description);
         }
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::RedriveDeadLetters, id).await?.stream;
         violations.into_result(())?;
         let count = self.store.redrive_dead_letters(&stream.key(), sequences).await?;
         if count > 0 {

@@ -5,4 +5,4 @@ mod environments;
 mod limited;
 pub mod raw;
 mod scopes;
-mod world;
+pub mod world;

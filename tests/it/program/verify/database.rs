@@ -25,7 +25,7 @@ on_every_engine!(
 async fn what_was_not_tampered_with_is_verified(engine: Engine) {
     let evidence = Evidence::new(engine).await;
     let said = evidence.verify(&[]).await.expect_success();
-    let sum = "verified: 859 events, 3 tiles and 2 checkpoints of 3 logs in ";
+    let sum = "verified: 861 events, 3 tiles and 2 checkpoints of 4 logs in ";
     assert!(said.starts_with(sum) && said.lines().count() == 1, "{said}");
     let said = evidence.verify(&["--json"]).await.expect_success();
     let said: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
