@@ -180,6 +180,7 @@ impl App {
             public_url,
             rules: rules(&settings),
             record_reads: settings.system_log.reads,
+            refused_per_minute: settings.keys.refused_per_minute,
             signer,
             credentials: credentials(&settings)?,
             shutdown: shutdown.clone(),

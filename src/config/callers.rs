@@ -15,3 +15,18 @@ impl Default for SystemLogSettings {
         Self { reads: true }
     }
 }
+
+/// API keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeySettings {
+    /// How many unknown or revoked keys may be sent from one address (IPv6: one /64) a minute; 0 for no
+    /// limit.
+    pub refused_per_minute: u32,
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self { refused_per_minute: 60 }
+    }
+}

@@ -11,7 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    callers::SystemLogSettings,
+    callers::{KeySettings, SystemLogSettings},
     cors::CorsSettings,
     forwarding::{LogStreamSettings, SecretSettings},
     sources::{Flags, SettingsError, load},
@@ -69,6 +69,8 @@ pub struct Settings {
     pub secrets: SecretSettings,
     /// The system log.
     pub system_log: SystemLogSettings,
+    /// API keys.
+    pub keys: KeySettings,
     /// Proxies whose `X-Forwarded-For` is taken: addresses or networks, separated by commas.
     pub trusted_proxies: String,
 }
@@ -99,6 +101,7 @@ impl Default for Settings {
             log_streams: LogStreamSettings::default(),
             secrets: SecretSettings::default(),
             system_log: SystemLogSettings::default(),
+            keys: KeySettings::default(),
             trusted_proxies: String::new(),
         }
     }

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 39] = [
+const KEYS: [(&str, Form); 40] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -65,6 +65,7 @@ const KEYS: [(&str, Form); 39] = [
     ("secrets.key", Form::Text),
     ("secrets.previous_keys", Form::Text),
     ("system_log.reads", Form::Boolean),
+    ("keys.refused_per_minute", Form::Number),
     ("trusted_proxies", Form::Text),
     ("config", Form::Text),
 ];

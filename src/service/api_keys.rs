@@ -67,7 +67,7 @@ impl ApiKeys {
 
     /// The same where there are no other services. What is recorded goes through a lane of its own.
     pub fn over(store: &Store, clock: &Arc<dyn Clock>, rules: Rules) -> Self {
-        let auth = Authenticator::new(store.clone());
+        let auth = Authenticator::new(store.clone(), 0);
         let hub = Hub::new(store.clone(), rules.watchers, CancellationToken::new());
         let lanes = Lanes::start(store, clock, rules.lanes, &hub);
         let system_log = SystemLog::start(store.clone(), clock.clone(), lanes, false);

@@ -6,6 +6,7 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod exports;
+mod failures;
 pub mod ingest;
 pub mod lanes;
 mod legal_holds;
@@ -106,6 +107,8 @@ pub struct Parts {
     pub rules: Rules,
     /// Whether reads of events and downloads of exports are recorded in the system log.
     pub record_reads: bool,
+    /// How many refused keys a source may send a minute; 0 for no limit.
+    pub refused_per_minute: u32,
     /// Who signs checkpoints.
     pub signer: signer::CheckpointSigner,
     /// What destinations of log streams are reached with.
@@ -119,7 +122,7 @@ impl Services {
     #[expect(clippy::too_many_lines, reason = "one service after the other, nothing else")]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, files, public_url, rules, .. } = parts;
-        let Parts { record_reads, signer, credentials, shutdown, .. } = parts;
+        let Parts { record_reads, refused_per_minute, signer, credentials, shutdown, .. } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
         let hub = watch::Hub::new(store.clone(), rules.watchers, shutdown.clone());
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub);
@@ -142,7 +145,7 @@ impl Services {
         let patience = rules.stream_patience;
         let destinations = rules.destinations;
         let schemas = schemas::Schemas::new(store.clone(), clock.clone(), system_log.clone());
-        let auth = auth::Authenticator::new(store.clone());
+        let auth = auth::Authenticator::new(store.clone(), refused_per_minute);
         let transparency = transparency::Transparency::new(
             store.clone(),
             clock.clone(),

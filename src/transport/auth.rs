@@ -37,20 +37,24 @@ impl Gate {
     }
 
     /// Recognizes the caller of a request.
-    async fn recognize(&self, headers: &HeaderMap) -> Result<(Credential, Arc<Grant>), Error> {
+    async fn recognize(
+        &self,
+        headers: &HeaderMap,
+        origin: &Origin,
+    ) -> Result<(Credential, Arc<Grant>), Error> {
         if !self.readiness.is_ready() {
             return Err(Error::Unavailable("the database is not ready"));
         }
         let header = headers.get(header::AUTHORIZATION);
         let authorization = header.map(|value| value.to_str().unwrap_or("-"));
         let credential = Credential::of(authorization)?;
-        Ok((credential, self.authenticator.authenticate(credential).await?))
+        Ok((credential, self.authenticator.recognize(credential, origin.address).await?))
     }
 
     /// Lets a request through with its caller, or says why not.
     async fn pass(&self, mut request: Request, next: Next) -> Result<Response, Error> {
-        let (credential, grant) = self.recognize(request.headers()).await?;
         let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
+        let (credential, grant) = self.recognize(request.headers(), &origin).await?;
         request.extensions_mut().insert(credential);
         request.extensions_mut().insert(Caller::new(grant, origin));
         Ok(next.run(request).await)

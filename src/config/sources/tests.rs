@@ -76,6 +76,7 @@ fn every_key_has_a_variable_that_works() {
         "a",
         "b",
         "false",
+        "9",
         "10.0.0.0/8",
     ];
     let keys = KEYS.iter().filter(|(key, _)| *key != "config");
@@ -101,6 +102,7 @@ fn every_key_has_a_variable_that_works() {
 }
 
 fn others_are_as_set(settings: &Settings) {
+    assert_eq!(settings.keys.refused_per_minute, 9);
     assert!(!settings.system_log.reads && settings.trusted_proxies == "10.0.0.0/8");
     assert_eq!(settings.log_streams.allowed_networks, "10.0.0.0/8");
     assert!(settings.log_streams.allow_http && settings.log_streams.deliveries == 5);

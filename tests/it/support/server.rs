@@ -5,7 +5,7 @@ use std::sync::Arc;
 use audit_logs::{
     app::{App, Migration},
     client::{AuditLogs, Bearer, Client},
-    config::{Settings, SystemLogSettings},
+    config::{KeySettings, Settings, SystemLogSettings},
     domain::{
         clock::{Clock, ManualClock, SystemClock},
         timestamp::Timestamp,
@@ -64,6 +64,8 @@ pub async fn fresh_settings(engine: Engine) -> (Settings, TempDir) {
         bootstrap_api_key: Some(ROOT_KEY.into()),
         // Their records come a moment later, where tests count rows.
         system_log: SystemLogSettings { reads: false },
+        // Tests send many keys that are refused.
+        keys: KeySettings { refused_per_minute: 0 },
         ..Settings::default()
     };
     (settings, directory)
