@@ -42,7 +42,7 @@ impl Failures {
     pub fn is_spent(&self, source: IpAddr, now: Instant) -> bool {
         let Some(cost) = self.cost else { return false };
         let Some(empty_at) = self.sources.get(&network(source)) else { return false };
-        empty_at.load(Ordering::Relaxed) > self.micros(now + MINUTE - cost)
+        empty_at.load(Ordering::Relaxed) > self.micros(now + MINUTE.saturating_sub(cost))
     }
 
     /// Notes a failure.
