@@ -302,7 +302,10 @@ async fn nobody_sees_another_tenant(engine: Engine) {
 
 /// Per RPC or route, what each caller got.
 #[derive(Default)]
-struct Matrix(BTreeMap<&'static str, (Option<Operation>, BTreeMap<&'static str, Vec<String>>)>);
+struct Matrix(BTreeMap<&'static str, (Option<Operation>, Outcomes)>);
+
+/// The outcomes of several requests, by caller.
+type Outcomes = BTreeMap<&'static str, Vec<String>>;
 
 impl Matrix {
     fn add(
