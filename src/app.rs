@@ -1,5 +1,6 @@
 //! The composition root: a server from settings, and its life from the first connection to the last.
 
+mod callers;
 mod listening;
 mod observing;
 mod upkeep;
@@ -162,12 +163,14 @@ impl App {
             files: files.clone(),
             public_url,
             rules: rules(&settings),
+            record_reads: settings.system_log.reads,
+            refused_per_minute: settings.keys.refused_per_minute,
             signer,
             credentials: credentials(&settings)?,
             telemetry: telemetry.clone(),
             shutdown: shutdown.clone(),
         });
-        let rules = listening::transport_rules(&settings);
+        let rules = listening::transport_rules(&settings)?;
         let (routes, readiness) = routes(&services, &rules, &telemetry).await?;
         observation.watch(&store, &services, &readiness);
         Ok(Self {

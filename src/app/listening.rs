@@ -26,9 +26,9 @@ fn bytes(setting: u32) -> usize {
 }
 
 /// What calls may do.
-pub fn transport_rules(settings: &Settings) -> TransportRules {
+pub fn transport_rules(settings: &Settings) -> Result<TransportRules> {
     let limits = &settings.limits;
-    TransportRules {
+    Ok(TransportRules {
         rest: RestRules {
             body_bytes: bytes(settings.rest.max_body_bytes),
             body_patience: seconds(limits.body_seconds),
@@ -40,7 +40,8 @@ pub fn transport_rules(settings: &Settings) -> TransportRules {
         lasting: limits.concurrent_streams,
         writes_per_minute: limits.event_requests_per_minute,
         others_per_minute: limits.requests_per_minute,
-    }
+        trusted_proxies: super::callers::trusted_proxies(settings)?,
+    })
 }
 
 /// What connections may do.

@@ -48,7 +48,7 @@ pub async fn end_writing(
     checkpoints: Option<CheckpointKeeper>,
 ) {
     // Events whose callers went away are still written.
-    if tokio::time::timeout(LANES_END, services.lanes.drain()).await.is_err() {
+    if tokio::time::timeout(LANES_END, services.drain()).await.is_err() {
         warn!("the lanes did not end in time");
     }
     if let Some(checkpoints) = checkpoints {

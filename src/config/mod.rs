@@ -1,5 +1,6 @@
 //! Settings: flag, then environment, then `audit-logs.toml`, then default.
 
+mod callers;
 mod cors;
 mod forwarding;
 mod limits;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    callers::{KeySettings, SystemLogSettings},
     cors::CorsSettings,
     forwarding::{LogStreamSettings, SecretSettings},
     limits::LimitSettings,
@@ -79,6 +81,12 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Metrics.
     pub metrics: MetricsSettings,
+    /// The system log.
+    pub system_log: SystemLogSettings,
+    /// API keys.
+    pub keys: KeySettings,
+    /// Proxies whose `X-Forwarded-For` is taken: addresses or networks, separated by commas.
+    pub trusted_proxies: String,
 }
 
 impl Default for Settings {
@@ -110,6 +118,9 @@ impl Default for Settings {
             insecure_plaintext: false,
             limits: LimitSettings::default(),
             metrics: MetricsSettings::default(),
+            system_log: SystemLogSettings::default(),
+            keys: KeySettings::default(),
+            trusted_proxies: String::new(),
         }
     }
 }

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 58] = [
+const KEYS: [(&str, Form); 61] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -64,6 +64,9 @@ const KEYS: [(&str, Form); 58] = [
     ("log_streams.deliveries", Form::Number),
     ("secrets.key", Form::Text),
     ("secrets.previous_keys", Form::Text),
+    ("system_log.reads", Form::Boolean),
+    ("keys.refused_per_minute", Form::Number),
+    ("trusted_proxies", Form::Text),
     ("metrics.listen", Form::Text),
     ("tls.cert", Form::Text),
     ("tls.key", Form::Text),

@@ -62,6 +62,19 @@ impl EventFilter {
         }
     }
 
+    /// The names of the lists that are not empty, separated by spaces.
+    pub fn kinds(&self) -> String {
+        let lists = [
+            ("actions", &self.actions),
+            ("actor_ids", &self.actor_ids),
+            ("actor_names", &self.actor_names),
+            ("target_types", &self.target_types),
+            ("target_ids", &self.target_ids),
+        ];
+        let used = lists.iter().filter(|(_, values)| !values.is_empty()).map(|(name, _)| *name);
+        used.collect::<Vec<_>>().join(" ")
+    }
+
     /// Checks the number and form of the values.
     pub fn check(&self, violations: &mut Violations) {
         let lists = [

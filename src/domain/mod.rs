@@ -21,6 +21,7 @@ pub mod log_stream;
 pub mod organization;
 pub mod organization_draft;
 pub mod page;
+pub mod permissions;
 pub mod retention;
 pub mod schema_check;
 pub mod timestamp;

@@ -2,13 +2,17 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Rules,
     auth::Authenticator,
     error::{Error, Kind, Result},
     not_found,
     organizations::{Organizations, check_id},
-    require, unknown_cursor,
+    permit,
+    system_log::{SystemEvent, SystemLog},
+    to_its_end, unknown_cursor,
 };
 use crate::{
     domain::{
@@ -18,9 +22,12 @@ use crate::{
         ids::{ApiKeyId, EnvironmentId, OrganizationId},
         limits,
         page::{Page, PageDraft, PageRequest},
+        permissions::Operation,
         violation::{Reason, Violations},
     },
+    service::{lanes::Lanes, watch::Hub},
     store::{Store, StoreError},
+    telemetry::Telemetry,
 };
 
 /// The environment of the bootstrap key and of the first key.
@@ -33,6 +40,7 @@ pub struct ApiKeys {
     clock: Arc<dyn Clock>,
     auth: Authenticator,
     organizations: Organizations,
+    system_log: SystemLog,
 }
 
 /// What a new key is to be.
@@ -53,20 +61,25 @@ impl ApiKeys {
         clock: Arc<dyn Clock>,
         auth: Authenticator,
         organizations: Organizations,
+        system_log: SystemLog,
     ) -> Self {
-        Self { store, clock, auth, organizations }
+        Self { store, clock, auth, organizations, system_log }
     }
 
-    /// The same where there are no other services.
+    /// The same where there are no other services. What is recorded goes through a lane of its own.
     pub fn over(store: &Store, clock: &Arc<dyn Clock>, rules: Rules) -> Self {
-        let auth = Authenticator::new(store.clone());
-        let organizations = Organizations::new(store.clone(), clock.clone(), rules);
-        Self::new(store.clone(), clock.clone(), auth, organizations)
+        let auth = Authenticator::new(store.clone(), 0);
+        let hub = Hub::new(store.clone(), rules.watchers, CancellationToken::new());
+        let lanes = Lanes::start(store, clock, rules.lanes, &hub, &Telemetry::off());
+        let system_log = SystemLog::start(store.clone(), clock.clone(), lanes, false);
+        let log = system_log.clone();
+        let organizations = Organizations::new(store.clone(), clock.clone(), rules, log);
+        Self::new(store.clone(), clock.clone(), auth, organizations, system_log)
     }
 
     /// Creates a key in the caller's environment, with no more scopes than the caller has.
     pub async fn create(&self, caller: &Caller, new: NewApiKey) -> Result<(ApiKey, KeyValue)> {
-        may_manage(caller)?;
+        permit(caller, Operation::CreateApiKey)?;
         let scopes = check(&new)?;
         if let Some(scope) = scopes.iter().find(|scope| !caller.has(**scope)) {
             return Err(Error::ScopeMissing(*scope));
@@ -75,9 +88,9 @@ impl ApiKeys {
             let known = self.organizations.tenant(caller, id).await;
             known.map_err(|error| error.at_field(&format!("organization_ids[{index}]")))?;
         }
-        let environment = caller.environment.clone();
         let value = KeyValue::generate(&mut rand::rng());
-        self.insert(environment, new, scopes, value).await
+        let made = SystemEvent::by(caller, "api_key.created");
+        self.insert(caller.environment.clone(), new, scopes, value, made).await
     }
 
     /// Creates a key for an operator who has the database, in an environment that is created if
@@ -102,7 +115,8 @@ impl ApiKeys {
             }
         }
         let value = KeyValue::generate(&mut rand::rng());
-        self.insert(environment, new, scopes, value).await
+        let made = SystemEvent::by_operator(environment.clone(), "api_key.created");
+        self.insert(environment, new, scopes, value, made).await
     }
 
     /// Makes sure that the default environment has a key with that value and every scope.
@@ -113,7 +127,9 @@ impl ApiKeys {
             None => {}
         }
         let environment = self.environment(DEFAULT_ENVIRONMENT).await?;
-        match self.insert(environment, all_scopes("bootstrap"), Scope::ALL.to_vec(), value).await {
+        let (new, scopes) = (all_scopes("bootstrap"), Scope::ALL.to_vec());
+        let made = SystemEvent::by_service(environment.clone(), "api_key.created");
+        match self.insert(environment, new, scopes, value, made).await {
             // Another replica was faster.
             Err(Error::Store(StoreError::Duplicate(_))) => Ok(()),
             result => result.map(|_| ()),
@@ -126,8 +142,12 @@ impl ApiKeys {
         let environment = self.environment(DEFAULT_ENVIRONMENT).await?;
         let value = KeyValue::generate(&mut rand::rng());
         let key = self.new_key(environment, all_scopes("first run"), Scope::ALL.to_vec(), &value);
-        let made = self.store.insert_first_api_key(&key, value.hash()).await?;
-        Ok(made.then_some(value))
+        if !self.store.insert_first_api_key(&key, value.hash()).await? {
+            return Ok(None);
+        }
+        let made = SystemEvent::by_service(key.environment_id.clone(), "api_key.created");
+        self.system_log.record(about(&key, made)).await;
+        Ok(Some(value))
     }
 
     /// The environment with that name; created if need be.
@@ -146,10 +166,16 @@ impl ApiKeys {
         new: NewApiKey,
         scopes: Vec<Scope>,
         value: KeyValue,
+        made: SystemEvent,
     ) -> Result<(ApiKey, KeyValue)> {
-        let key = self.new_key(environment, new, scopes, &value);
-        self.store.insert_api_key(&key, value.hash()).await?;
-        Ok((key, value))
+        let this = self.clone();
+        to_its_end(async move {
+            let key = this.new_key(environment, new, scopes, &value);
+            this.store.insert_api_key(&key, value.hash()).await?;
+            this.system_log.record(about(&key, made)).await;
+            Ok((key, value))
+        })
+        .await
     }
 
     fn new_key(
@@ -175,7 +201,7 @@ impl ApiKeys {
 
     /// Lists the keys of the caller's environment.
     pub async fn list(&self, caller: &Caller, page: PageDraft) -> Result<Page<ApiKey>> {
-        may_manage(caller)?;
+        permit(caller, Operation::ListApiKeys)?;
         let page = page.validate()?;
         if let Some(cursor) = page.cursor_text() {
             let id = ApiKeyId::from_stored(cursor);
@@ -197,17 +223,19 @@ impl ApiKeys {
 
     /// Revokes a key of the caller's environment.
     pub async fn revoke(&self, caller: &Caller, id: &str) -> Result<ApiKey> {
-        may_manage(caller)?;
+        permit(caller, Operation::RevokeApiKey)?;
         let mut violations = Violations::default();
         violations.required_text("api_key_id", id, limits::SHORT_TEXT_CHARS);
         violations.into_result(())?;
-        self.revoke_in(&caller.environment, id).await
+        let revoked = SystemEvent::by(caller, "api_key.revoked");
+        self.revoke_in(caller.environment.clone(), id, revoked).await
     }
 
     /// Revokes a key, for an operator who has the database.
     pub async fn revoke_as_operator(&self, environment: &str, id: &str) -> Result<ApiKey> {
         let environment = self.known_environment(environment).await?;
-        self.revoke_in(&environment, id).await
+        let revoked = SystemEvent::by_operator(environment.clone(), "api_key.revoked");
+        self.revoke_in(environment, id, revoked).await
     }
 
     /// Deletes a key that was made for one run of a program, so that it does not count as the first
@@ -218,12 +246,28 @@ impl ApiKeys {
         Ok(())
     }
 
-    async fn revoke_in(&self, environment: &EnvironmentId, id: &str) -> Result<ApiKey> {
-        let key_id = ApiKeyId::from_stored(id);
-        self.store.revoke_api_key(environment, &key_id, self.clock.now()).await?;
-        self.auth.forget();
-        let key = self.store.get_api_key(environment, &key_id).await?;
-        key.ok_or_else(|| not_found(Kind::ApiKey, "api_key_id", id))
+    async fn revoke_in(
+        &self,
+        environment: EnvironmentId,
+        id: &str,
+        revoked: SystemEvent,
+    ) -> Result<ApiKey> {
+        let (this, id) = (self.clone(), id.to_owned());
+        to_its_end(async move {
+            let key_id = ApiKeyId::from_stored(&*id);
+            let unknown = || not_found(Kind::ApiKey, "api_key_id", &*id);
+            let found = this.store.get_api_key(&environment, &key_id).await?;
+            let is_new = found.ok_or_else(unknown)?.revoked_at.is_none();
+            this.store.revoke_api_key(&environment, &key_id, this.clock.now()).await?;
+            this.auth.forget();
+            let key = this.store.get_api_key(&environment, &key_id).await?.ok_or_else(unknown)?;
+            // Of several at once each may have done it.
+            if is_new {
+                this.system_log.record(about(&key, revoked)).await;
+            }
+            Ok(key)
+        })
+        .await
     }
 
     async fn known_environment(&self, name: &str) -> Result<EnvironmentId> {
@@ -232,10 +276,11 @@ impl ApiKeys {
     }
 }
 
-/// Keys concern the whole environment: a caller that sees only a part of it cannot manage them.
-fn may_manage(caller: &Caller) -> Result<()> {
-    require(caller, Scope::Keys)?;
-    if caller.organizations.is_empty() { Ok(()) } else { Err(Error::KeyLimited("manage keys")) }
+/// What the system log tells of a key.
+fn about(key: &ApiKey, event: SystemEvent) -> SystemEvent {
+    let scopes = key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ");
+    let event = event.on("api_key", &key.id).with("name", &*key.name).with("scopes", scopes);
+    key.organization_ids.iter().fold(event, |event, id| event.on("organization", id))
 }
 
 fn all_scopes(name: &str) -> NewApiKey {

@@ -32,6 +32,9 @@ pub enum Error {
     /// The key is unknown or revoked.
     #[error("the API key is unknown or revoked")]
     KeyRefused,
+    /// Too many keys from the same source were refused.
+    #[error("too many unknown API keys were sent from this address; try again later")]
+    TooManyRefusedKeys,
     /// The key lacks a scope.
     #[error("the API key lacks the scope {0}")]
     ScopeMissing(Scope),
@@ -214,6 +217,7 @@ impl Error {
             | Self::TooManyLogStreams(_) => Code::FailedPrecondition,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull
+            | Self::TooManyRefusedKeys
             | Self::AcknowledgementsNotRead(_)
             | Self::WatcherTooSlow(_)
             | Self::TooManyRequests
@@ -244,6 +248,7 @@ impl Error {
             Self::InvalidExportRange(_) => "INVALID_AUDIT_LOG_EXPORT_RANGE_DATE",
             Self::KeyMissing => "API_KEY_MISSING",
             Self::KeyRefused => "API_KEY_INVALID",
+            Self::TooManyRefusedKeys => "TOO_MANY_REFUSED_KEYS",
             Self::ScopeMissing(_) => "SCOPE_MISSING",
             Self::KeyLimited(_) => "KEY_LIMITED_TO_ORGANIZATIONS",
             Self::NotFound { kind, .. } => match kind {

@@ -11,16 +11,16 @@ use super::{
     lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
+    permit,
     prepared::prepared,
     receipts::{self, Receipt},
-    require,
     schemas::{Lookup, Schemas},
+    system_log::{SystemEvent, SystemLog},
     transparency::Transparency,
     unknown_cursor,
 };
 use crate::{
     domain::{
-        api_key::Scope,
         caller::{Caller, Tenant},
         canonical::canonical_sent_event,
         clock::Clock,
@@ -31,6 +31,7 @@ use crate::{
         ids::{EventId, OrganizationId},
         limits,
         page::{Page, parse_event_cursor},
+        permissions::Operation,
         violation::{Reason, Violation, Violations},
     },
     store::{Appended, LeafData, PreparedEvent, Store},
@@ -47,6 +48,27 @@ pub struct Events {
     schemas: Schemas,
     lanes: Lanes,
     transparency: Transparency,
+    system_log: SystemLog,
+}
+
+/// What events are recorded and read with.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The operator's rules.
+    pub rules: Rules,
+    /// Whose logs there are.
+    pub organizations: Organizations,
+    /// What events must be like.
+    pub schemas: Schemas,
+    /// What writes events.
+    pub lanes: Lanes,
+    /// What makes receipts.
+    pub transparency: Transparency,
+    /// Where reads are recorded.
+    pub system_log: SystemLog,
 }
 
 /// An event as a caller wants it recorded.
@@ -93,22 +115,16 @@ type Repeated = HashMap<(OrganizationId, u64), Receipt>;
 pub type BatchResult = Vec<Result<Recorded>>;
 
 impl Events {
-    /// Events are kept in `store`.
-    pub fn new(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        rules: Rules,
-        organizations: Organizations,
-        schemas: Schemas,
-        lanes: Lanes,
-        transparency: Transparency,
-    ) -> Self {
-        Self { store, clock, rules, organizations, schemas, lanes, transparency }
+    /// Events are kept in the store.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, rules, organizations, schemas, lanes, transparency, system_log } =
+            parts;
+        Self { store, clock, rules, organizations, schemas, lanes, transparency, system_log }
     }
 
     /// Records one event. When it returns, the event is durable and in its log.
     pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Recorded> {
-        require(caller, Scope::EventsWrite)?;
+        permit(caller, Operation::CreateEvent)?;
         let span = telemetry::child("validate");
         let Accepted { tenant, prepared, wants } = self.accept(caller, new).await?;
         drop(span);
@@ -128,7 +144,7 @@ impl Events {
         batch: Vec<NewEvent>,
         atomic: bool,
     ) -> Result<BatchResult> {
-        require(caller, Scope::EventsWrite)?;
+        permit(caller, Operation::BatchCreateEvents)?;
         check_batch_size(batch.len())?;
         let in_batch =
             |index: usize, error: Error| error.with_prefix(&format!("requests[{index}]."));
@@ -339,14 +355,17 @@ impl Events {
 
     /// Returns one event.
     pub async fn get(&self, caller: &Caller, organization: &str, id: &str) -> Result<EventRecord> {
-        require(caller, Scope::EventsRead)?;
+        permit(caller, Operation::GetEvent)?;
         let mut violations = Violations::default();
         check_id("organization_id", organization, &mut violations);
         violations.required_text("event_id", id, limits::SHORT_TEXT_CHARS);
         violations.into_result(())?;
         let tenant = self.organizations.tenant(caller, organization).await?;
         let event = self.store.get_event(&tenant, &EventId::from_stored(id)).await?;
-        event.ok_or_else(|| not_found(Kind::Event, "event_id", id))
+        let event = event.ok_or_else(|| not_found(Kind::Event, "event_id", id))?;
+        let read = SystemEvent::by(caller, "event.read").on("organization", organization);
+        self.system_log.record_read(read.on("event", id)).await;
+        Ok(event)
     }
 
     /// Lists events of one log.
@@ -356,13 +375,19 @@ impl Events {
         organization: &str,
         query: EventQueryDraft,
     ) -> Result<Page<EventRecord>> {
-        require(caller, Scope::EventsRead)?;
+        permit(caller, Operation::ListEvents)?;
         let (filter, range, page) = query.validate()?;
         let tenant = self.organizations.tenant(caller, organization).await?;
         let unknown = unknown_cursor(&page);
         let parse = |cursor: String| parse_event_cursor(&tenant.organization, &cursor).ok_or(());
         let Ok(page) = page.map_cursor(parse) else { return Err(unknown) };
-        Ok(self.store.list_events(&tenant, &filter, &range, &page).await?)
+        let found = self.store.list_events(&tenant, &filter, &range, &page).await?;
+        let read = SystemEvent::by(caller, "event.listed")
+            .on("organization", organization)
+            .with("events", found.items.len())
+            .with("filters", filter.kinds());
+        self.system_log.record_read(read).await;
+        Ok(found)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Export jobs, as callers see them.
 
+mod opening;
+
 use std::{sync::Arc, time::Duration};
 
 use async_stream::try_stream;
 use futures::Stream;
-use object_store::GetResult;
 use rand::RngExt;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -15,11 +16,12 @@ use super::{
     error::{Error, Kind, Result},
     not_found,
     organizations::{Organizations, check_id},
-    require, unknown_cursor,
+    permit,
+    system_log::{SystemEvent, SystemLog},
+    to_its_end, unknown_cursor,
 };
 use crate::{
     domain::{
-        api_key::Scope,
         caller::Caller,
         clock::Clock,
         event_draft::TimeDraft,
@@ -28,9 +30,10 @@ use crate::{
         ids::ExportId,
         limits,
         page::{Page, PageDraft},
+        permissions::Operation,
         violation::{Reason, Violation, Violations},
     },
-    export::files::{ByteRange, Part},
+    export::files::Part,
     store::Store,
 };
 
@@ -38,9 +41,6 @@ use crate::{
 const LOOK_UP: Duration = Duration::from_millis(700);
 /// Changes of exports on this replica that a watcher may be behind.
 const UPDATES: usize = 256;
-
-/// What is told of an export whose file has another length than was written.
-const DAMAGED: &str = "the file was damaged or lost after it was written; export again";
 
 /// Manages exports.
 #[derive(Clone)]
@@ -51,6 +51,7 @@ pub struct Exports {
     links: Links,
     updates: ExportUpdates,
     auth: Authenticator,
+    system_log: SystemLog,
     shutdown: CancellationToken,
 }
 
@@ -157,6 +158,8 @@ pub struct Parts {
     pub links: Links,
     /// Who still may follow an export.
     pub auth: Authenticator,
+    /// Where it is recorded what was exported, and for whom.
+    pub system_log: SystemLog,
     /// Cancelled when the service shuts down.
     pub shutdown: CancellationToken,
 }
@@ -164,9 +167,9 @@ pub struct Parts {
 impl Exports {
     /// Exports are kept in `store`, their files where `links` says.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, organizations, links, auth, shutdown } = parts;
+        let Parts { store, clock, organizations, links, auth, system_log, shutdown } = parts;
         let updates = ExportUpdates::default();
-        Self { store, clock, organizations, links, updates, auth, shutdown }
+        Self { store, clock, organizations, links, updates, auth, system_log, shutdown }
     }
 
     /// Where the worker tells what it does.
@@ -176,7 +179,7 @@ impl Exports {
 
     /// Starts an export of what the log holds now.
     pub async fn create(&self, caller: &Caller, new: NewExport) -> Result<ExportView> {
-        require(caller, Scope::Exports)?;
+        permit(caller, Operation::CreateExport)?;
         let (range, format, compression) = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         let now = self.clock.now();
@@ -205,14 +208,40 @@ impl Exports {
         // Read after the call arrived: everything acknowledged before it is below this size.
         let tree_size = self.store.log_size(&tenant).await?;
         let export = Export { tree_size, ..export };
-        self.store.insert_export(&export).await?;
-        self.updates.waiting.notify_one();
-        Ok(self.view(export).await)
+        let (this, caller) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            this.store.insert_export(&export).await?;
+            this.updates.waiting.notify_one();
+            let done = event_of(&export, SystemEvent::by(&caller, "export.created"))
+                .with("format", export.format.as_str())
+                .with("filters", export.filter.kinds())
+                .with("range_start", export.range.start.to_string())
+                .with("range_end", export.range.end.to_string())
+                .with("tree_size", tree_size);
+            this.system_log.record(done).await;
+            Ok(this.view(export).await)
+        })
+        .await
     }
 
     /// Returns an export as it is now.
     pub async fn get(&self, caller: &Caller, id: &str) -> Result<ExportView> {
-        require(caller, Scope::Exports)?;
+        let found = self.find(caller, Operation::GetExport, id).await?;
+        self.hands_out(caller, &found).await;
+        Ok(found)
+    }
+
+    /// Records that the caller gets links to an export's file, if it does.
+    async fn hands_out(&self, caller: &Caller, view: &ExportView) {
+        if view.link.is_some() {
+            let read = event_of(&view.export, SystemEvent::by(caller, "export.link_issued"));
+            self.system_log.record_read(read).await;
+        }
+    }
+
+    /// The export with that id, to do that with it.
+    async fn find(&self, caller: &Caller, operation: Operation, id: &str) -> Result<ExportView> {
+        permit(caller, operation)?;
         let mut violations = Violations::default();
         violations.required_text("export_id", id, limits::SHORT_TEXT_CHARS);
         violations.into_result(())?;
@@ -227,21 +256,29 @@ impl Exports {
 
     /// Calls an export off, unless it has ended; returns it as it is then.
     pub async fn cancel(&self, caller: &Caller, id: &str) -> Result<ExportView> {
-        let found = self.get(caller, id).await?;
-        if found.export.state != ExportState::Pending {
-            return Ok(found);
+        let found = self.find(caller, Operation::CancelExport, id).await?;
+        if found.export.state == ExportState::Pending {
+            let (this, by, export) = (self.clone(), caller.clone(), found.export);
+            to_its_end(async move {
+                if this.store.cancel_export(&export.id, this.clock.now()).await? {
+                    this.updates.publish(&export.id);
+                    let done = event_of(&export, SystemEvent::by(&by, "export.cancelled"));
+                    this.system_log.record(done).await;
+                }
+                Ok(())
+            })
+            .await?;
         }
-        if self.store.cancel_export(&found.export.id, self.clock.now()).await? {
-            self.updates.publish(&found.export.id);
-        }
-        self.get(caller, id).await
+        let now = self.find(caller, Operation::CancelExport, id).await?;
+        self.hands_out(caller, &now).await;
+        Ok(now)
     }
 
     /// Follows an export: its present state, then each change, until it is written or given up. Ends with
     /// an error once the key is revoked, and never tells a link after that.
     pub fn watch(
         &self,
-        caller: Arc<Caller>,
+        caller: Caller,
         credential: Credential,
         id: String,
     ) -> impl Stream<Item = Result<ExportView>> + use<> {
@@ -253,7 +290,7 @@ impl Exports {
             yield seen.clone();
             while seen.export.state == ExportState::Pending {
                 exports.may_have_changed(&mut updates, &id).await?;
-                let caller = exports.auth.authenticate(credential).await?;
+                let caller = caller.with_grant(exports.auth.authenticate(credential).await?);
                 let next = exports.get(&caller, &id).await?;
                 if next.export != seen.export {
                     yield next.clone();
@@ -293,7 +330,7 @@ impl Exports {
         organization: &str,
         page: PageDraft,
     ) -> Result<Page<ExportView>> {
-        require(caller, Scope::Exports)?;
+        permit(caller, Operation::ListExports)?;
         let page = page.validate()?;
         let tenant = match organization {
             "" => None,
@@ -308,45 +345,17 @@ impl Exports {
         let page = self.store.list_exports(caller, organization, &page).await?;
         let links = futures::future::join_all(page.items.iter().map(|export| self.links(export)));
         let mut links = links.await.into_iter();
-        page.try_map(|export| {
+        let page = page.try_map(|export| {
             let (link, manifest_link) = links.next().unwrap_or_default();
-            Ok(ExportView { export, link, manifest_link })
-        })
-    }
-
-    /// Opens the file or the manifest that a link names, from the start or a part of it.
-    pub async fn open(
-        &self,
-        id: &str,
-        part: Part,
-        expires: i64,
-        signature: &str,
-        range: Option<ByteRange>,
-    ) -> Result<(Export, GetResult)> {
-        if id.chars().any(char::is_control) {
-            return Err(Error::LinkRefused);
+            Ok::<_, Error>(ExportView { export, link, manifest_link })
+        })?;
+        let linked: Vec<_> = page.items.iter().filter(|view| view.link.is_some()).collect();
+        if !linked.is_empty() {
+            let read = SystemEvent::by(caller, "export.link_issued").with("exports", linked.len());
+            let read = linked.iter().fold(read, |read, view| read.on("export", &view.export.id));
+            self.system_log.record_read(read).await;
         }
-        let export = self.store.find_export(&ExportId::from_stored(id)).await?;
-        let export = export.ok_or(Error::LinkRefused)?;
-        if !download::is_valid(&export, part, expires, signature, self.clock.now()) {
-            return Err(Error::LinkRefused);
-        }
-        let Export { environment_id, organization_id, .. } = &export;
-        let organization = self.store.get_organization(environment_id, organization_id).await?;
-        if export.state != ExportState::Ready || organization.is_none() {
-            return Err(not_found(Kind::Export, "export_id", id));
-        }
-        // Nobody waits until a local file is on the disk; after a power failure it may not be, or not whole.
-        match self.links.files.open(&export, part, range).await {
-            Ok(file) if part != Part::File || file.meta.size == export.progress.bytes_written => {
-                Ok((export, file))
-            }
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
-                self.store.fail_damaged_export(&export, DAMAGED, self.clock.now()).await?;
-                Err(not_found(Kind::Export, "export_id", id))
-            }
-            Err(error) => Err(Error::Files(error)),
-        }
+        Ok(page)
     }
 
     async fn view(&self, export: Export) -> ExportView {
@@ -359,4 +368,9 @@ impl Exports {
         let link = |part| self.links.make(export, part, self.clock.now());
         (link(Part::File).await, link(Part::Manifest).await)
     }
+}
+
+/// Something that happened to an export.
+fn event_of(export: &Export, event: SystemEvent) -> SystemEvent {
+    event.on("export", &export.id).on("organization", &export.organization_id)
 }

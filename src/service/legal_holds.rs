@@ -4,10 +4,12 @@ use super::{
     error::{Kind, Result},
     not_found,
     organizations::Organizations,
-    require,
+    permit,
+    system_log::SystemEvent,
+    to_its_end,
 };
 use crate::domain::{
-    api_key::Scope, caller::Caller, limits, retention::LegalHold, violation::Violations,
+    caller::Caller, limits, permissions::Operation, retention::LegalHold, violation::Violations,
 };
 
 impl Organizations {
@@ -19,19 +21,34 @@ impl Organizations {
         id: &str,
         reason: &str,
     ) -> Result<LegalHold> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::PlaceLegalHold)?;
         let tenant = self.tenant(caller, id).await?;
         let mut violations = Violations::default();
         violations.optional_text("reason", reason, limits::HOLD_REASON_CHARS);
         violations.into_result(())?;
-        let placed = self.store.place_legal_hold(&tenant, reason, self.clock.now()).await?;
-        placed.ok_or_else(|| not_found(Kind::Organization, "organization_id", id))
+        let (this, caller) = (self.clone(), caller.clone());
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        to_its_end(async move {
+            let placed = this.store.place_legal_hold(&tenant, &reason, this.clock.now()).await?;
+            let unknown = || not_found(Kind::Organization, "organization_id", id);
+            let placed = placed.ok_or_else(unknown)?;
+            let with_reason = |done: SystemEvent| done.with("reason", reason);
+            this.record(&caller, "organization.legal_hold_placed", &tenant, with_reason).await;
+            Ok(placed)
+        })
+        .await
     }
 
     /// Ends the hold of an organization's log, if there is one.
     pub async fn release_legal_hold(&self, caller: &Caller, id: &str) -> Result<()> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::ReleaseLegalHold)?;
         let tenant = self.tenant(caller, id).await?;
-        Ok(self.store.release_legal_hold(&tenant).await?)
+        let (this, caller) = (self.clone(), caller.clone());
+        to_its_end(async move {
+            this.store.release_legal_hold(&tenant).await?;
+            this.record(&caller, "organization.legal_hold_released", &tenant, |done| done).await;
+            Ok(())
+        })
+        .await
     }
 }

@@ -6,6 +6,7 @@ pub mod download;
 pub mod error;
 pub mod events;
 pub mod exports;
+mod failures;
 pub mod ingest;
 pub mod lanes;
 mod legal_holds;
@@ -28,8 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        api_key::Scope, caller::Caller, clock::Clock, destination_check::DestinationRules,
-        page::PageRequest, schema_check::TargetRule,
+        caller::Caller,
+        clock::Clock,
+        destination_check::DestinationRules,
+        page::PageRequest,
+        permissions::{Operation, Permission, Reach},
+        schema_check::TargetRule,
     },
     export::files::ExportFiles,
     store::Store,
@@ -85,6 +90,8 @@ pub struct Services {
     pub watches: watch::Watches,
     /// What writes events.
     pub lanes: lanes::Lanes,
+    /// What is recorded of the service itself.
+    pub system_log: system_log::SystemLog,
 }
 
 /// What the services are made of.
@@ -99,6 +106,10 @@ pub struct Parts {
     pub public_url: String,
     /// The operator's rules.
     pub rules: Rules,
+    /// Whether reads of events and downloads of exports are recorded in the system log.
+    pub record_reads: bool,
+    /// How many refused keys a source may send a minute; 0 for no limit.
+    pub refused_per_minute: u32,
     /// Who signs checkpoints.
     pub signer: signer::CheckpointSigner,
     /// What destinations of log streams are reached with.
@@ -113,46 +124,54 @@ impl Services {
     /// Puts the services together, and starts the lanes.
     #[expect(clippy::too_many_lines, reason = "one service after the other, nothing else")]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, files, public_url, rules, signer, credentials, .. } = parts;
+        let Parts { store, clock, files, public_url, rules, .. } = parts;
+        let Parts { record_reads, refused_per_minute, signer, credentials, .. } = parts;
         let Parts { telemetry, shutdown, .. } = parts;
         let links = download::Links::new(files, public_url, rules.presigned_urls);
         let hub = watch::Hub::new(store.clone(), rules.watchers, shutdown.clone());
         let lanes = lanes::Lanes::start(&store, &clock, rules.lanes, &hub, &telemetry);
-        let organizations =
-            organizations::Organizations::new(store.clone(), clock.clone(), rules.clone());
+        let system_log =
+            system_log::SystemLog::start(store.clone(), clock.clone(), lanes.clone(), record_reads);
+        let organizations = organizations::Organizations::new(
+            store.clone(),
+            clock.clone(),
+            rules.clone(),
+            system_log.clone(),
+        );
         let watches = watch::Watches::new(
             store.clone(),
             clock.clone(),
             organizations.clone(),
             hub,
             rules.stream_patience,
+            system_log.clone(),
         );
         let patience = rules.stream_patience;
         let destinations = rules.destinations;
-        let schemas = schemas::Schemas::new(store.clone(), clock.clone());
-        let auth = auth::Authenticator::new(store.clone());
+        let schemas = schemas::Schemas::new(store.clone(), clock.clone(), system_log.clone());
+        let auth = auth::Authenticator::new(store.clone(), refused_per_minute);
         let transparency = transparency::Transparency::new(
             store.clone(),
             clock.clone(),
             organizations.clone(),
-            signer.clone(),
+            signer,
+            system_log.clone(),
         );
-        let events = events::Events::new(
-            store.clone(),
-            clock.clone(),
+        let events = events::Events::new(events::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
             rules,
-            organizations.clone(),
-            schemas.clone(),
-            lanes.clone(),
-            transparency.clone(),
-        );
-        let system_log =
-            system_log::SystemLog::new(clock.clone(), organizations.clone(), lanes.clone());
+            organizations: organizations.clone(),
+            schemas: schemas.clone(),
+            lanes: lanes.clone(),
+            transparency: transparency.clone(),
+            system_log: system_log.clone(),
+        });
         let streams = log_streams::Parts {
             store: store.clone(),
             clock: clock.clone(),
             organizations: organizations.clone(),
-            system_log,
+            system_log: system_log.clone(),
             auth: auth.clone(),
             credentials,
             rules: destinations,
@@ -164,6 +183,7 @@ impl Services {
             organizations: organizations.clone(),
             links,
             auth: auth.clone(),
+            system_log: system_log.clone(),
             shutdown: shutdown.clone(),
         };
         let (written, of) = (lanes.clone(), auth.clone());
@@ -172,14 +192,27 @@ impl Services {
             ingest: ingest::Ingest::new(events.clone(), written, of, patience, shutdown),
             events,
             exports: exports::Exports::new(exports),
-            api_keys: api_keys::ApiKeys::new(store, clock, auth.clone(), organizations.clone()),
+            api_keys: api_keys::ApiKeys::new(
+                store,
+                clock,
+                auth.clone(),
+                organizations.clone(),
+                system_log.clone(),
+            ),
             auth,
             schemas,
             organizations,
             transparency,
             watches,
             lanes,
+            system_log,
         }
+    }
+
+    /// Takes nothing new, and writes what waits: records of the system log, which are events too, first.
+    pub async fn drain(&self) {
+        self.system_log.drain().await;
+        self.lanes.drain().await;
     }
 }
 
@@ -192,9 +225,17 @@ async fn to_its_end<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(Error::Internal("a piece of work failed".to_owned())))
 }
 
-/// Fails unless the caller has the scope.
-fn require(caller: &Caller, scope: Scope) -> Result<()> {
-    if caller.has(scope) { Ok(()) } else { Err(Error::ScopeMissing(scope)) }
+/// Fails unless the caller's key allows the operation, as the table of permissions says. Which of an
+/// environment's organizations a caller sees is for `organizations::Organizations::tenant`.
+fn permit(caller: &Caller, operation: Operation) -> Result<()> {
+    let Permission { scope, reach, .. } = operation.permission();
+    if !caller.has(scope) {
+        return Err(Error::ScopeMissing(scope));
+    }
+    match reach {
+        Reach::Unlimited(what) if caller.is_limited() => Err(Error::KeyLimited(what)),
+        _ => Ok(()),
+    }
 }
 
 fn not_found(kind: Kind, field: &'static str, id: impl Into<String>) -> Error {

@@ -7,19 +7,20 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Rules,
     error::{Error, Kind, Result},
-    not_found,
+    not_found, permit,
     remembered::Remembered,
-    require,
+    system_log::{SystemEvent, SystemLog},
+    to_its_end,
 };
 use crate::{
     domain::{
-        api_key::Scope,
         caller::{Caller, Tenant},
         clock::Clock,
         ids::{EnvironmentId, OrganizationCursor, OrganizationId},
         organization::{
             AuditLogConfiguration, Organization, OrganizationMetadata, is_retention_period,
         },
+        permissions::Operation,
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
@@ -39,6 +40,7 @@ pub struct Organizations {
     pub(super) clock: Arc<dyn Clock>,
     rules: Rules,
     known: Remembered<(EnvironmentId, OrganizationId), ()>,
+    pub(super) system_log: SystemLog,
 }
 
 /// Checks the form of an organization id in the field `field`.
@@ -52,9 +54,10 @@ pub fn check_id(field: &str, id: &str, violations: &mut Violations) {
 }
 
 impl Organizations {
-    /// Organizations are kept in `store`.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, rules: Rules) -> Self {
-        Self { store, clock, rules, known: Remembered::new(ORGANIZATIONS, REMEMBERED) }
+    /// Organizations are kept in `store`; changes are recorded in `system_log`.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, rules: Rules, system_log: SystemLog) -> Self {
+        let known = Remembered::new(ORGANIZATIONS, REMEMBERED);
+        Self { store, clock, rules, known, system_log }
     }
 
     /// The organization with that id as the caller's, if it is.
@@ -118,9 +121,7 @@ impl Organizations {
             return Ok(());
         }
         let begun = self.known.begin();
-        let name =
-            if organization.is_system() { "System log".into() } else { organization.to_string() };
-        let new = self.new_organization(organization.clone(), name);
+        let new = self.new_organization(organization.clone(), organization.to_string());
         if self.store.insert_organization(environment, &new).await? != Registration::Done
             && self.store.get_organization(environment, organization).await?.is_none()
         {
@@ -132,9 +133,16 @@ impl Organizations {
         Ok(())
     }
 
-    /// Registers the organization of a system log, unless it is there.
-    pub(super) async fn settle_system(&self, tenant: &Tenant) -> Result<()> {
-        self.settle(EventTenant::New(tenant.clone())).await
+    /// Records what a caller did to an organization.
+    pub(super) async fn record(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        tenant: &Tenant,
+        facts: impl FnOnce(SystemEvent) -> SystemEvent,
+    ) {
+        let done = SystemEvent::by(caller, action).on("organization", &tenant.organization);
+        self.system_log.record(facts(done)).await;
     }
 
     fn new_organization(&self, id: OrganizationId, name: String) -> Organization {
@@ -155,7 +163,7 @@ impl Organizations {
 
     /// Returns one organization.
     pub async fn get(&self, caller: &Caller, id: &str) -> Result<Organization> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::GetOrganization)?;
         let tenant = self.tenant(caller, id).await?;
         self.read(&tenant).await
     }
@@ -169,28 +177,36 @@ impl Organizations {
 
     /// Deletes an organization.
     pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::DeleteOrganization)?;
         let tenant = self.tenant(caller, id).await?;
         if tenant.organization.is_system() {
             return Err(Error::OrganizationReserved);
         }
-        let deletion = self.store.delete_organization(&tenant, self.clock.now()).await?;
-        self.known.forget();
-        match deletion {
-            Deletion::Done => Ok(()),
-            Deletion::Missing => Err(not_found(Kind::Organization, "organization_id", id)),
-            Deletion::Held => Err(Error::LegalHold),
-        }
+        let (this, caller, id) = (self.clone(), caller.clone(), id.to_owned());
+        to_its_end(async move {
+            let deletion = this.store.delete_organization(&tenant, this.clock.now()).await?;
+            this.known.forget();
+            match deletion {
+                Deletion::Done => {
+                    this.record(&caller, "organization.deleted", &tenant, |done| done).await;
+                    Ok(())
+                }
+                Deletion::Missing => Err(not_found(Kind::Organization, "organization_id", id)),
+                Deletion::Held => Err(Error::LegalHold),
+            }
+        })
+        .await
     }
 
     /// For how many days events are kept, if that was ever set.
     pub async fn retention(&self, caller: &Caller, id: &str) -> Result<Option<u32>> {
-        Ok(self.get(caller, id).await?.retention_days)
+        permit(caller, Operation::GetRetention)?;
+        Ok(self.read(&self.tenant(caller, id).await?).await?.retention_days)
     }
 
     /// Sets for how many days events are kept.
     pub async fn set_retention(&self, caller: &Caller, id: &str, days: i32) -> Result<u32> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::UpdateRetention)?;
         let tenant = self.tenant(caller, id).await?;
         let days = u32::try_from(days).ok().filter(|days| is_retention_period(*days));
         let Some(days) = days else {
@@ -201,15 +217,21 @@ impl Organizations {
             return Err(violations.into_found().into());
         };
         let now: Timestamp = self.clock.now();
-        if !self.store.set_retention(&tenant, days, now).await? {
-            return Err(not_found(Kind::Organization, "organization_id", id));
-        }
-        Ok(days)
+        let (this, caller, id) = (self.clone(), caller.clone(), id.to_owned());
+        to_its_end(async move {
+            if !this.store.set_retention(&tenant, days, now).await? {
+                return Err(not_found(Kind::Organization, "organization_id", id));
+            }
+            let with_days = |done: SystemEvent| done.with("retention_period_in_days", days);
+            this.record(&caller, "organization.retention_updated", &tenant, with_days).await;
+            Ok(days)
+        })
+        .await
     }
 
     /// How the organization's audit trail is set up.
     pub async fn configuration(&self, caller: &Caller, id: &str) -> Result<AuditLogConfiguration> {
-        require(caller, Scope::Organizations)?;
+        permit(caller, Operation::GetAuditLogConfiguration)?;
         let tenant = self.tenant(caller, id).await?;
         let organization = self.read(&tenant).await?;
         let default = self.rules.default_retention_days;

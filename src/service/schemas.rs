@@ -6,17 +6,19 @@ use quick_cache::{Weighter, sync::Cache};
 
 use super::{
     error::{Error, Kind, Result},
-    not_found, require, unknown_cursor,
+    not_found, permit,
+    system_log::{SystemEvent, SystemLog},
+    to_its_end, unknown_cursor,
 };
 use crate::{
     domain::{
         action_schema::{Action, ActionSchema, SchemaDefinition},
-        api_key::Scope,
         caller::Caller,
         clock::Clock,
         event_draft::check_action_name,
         ids::{ActionCursor, EnvironmentId},
         page::{Page, PageDraft},
+        permissions::Operation,
         schema_check::CompiledSchema,
         violation::Violations,
     },
@@ -49,6 +51,7 @@ impl Weighter<SchemaKey, (Arc<CompiledSchema>, u64)> for EstimatedBytes {
 pub struct Schemas {
     store: Store,
     clock: Arc<dyn Clock>,
+    system_log: SystemLog,
     /// A version never changes, so what is here is never out of date, on any replica.
     compiled: Arc<Cache<SchemaKey, (Arc<CompiledSchema>, u64), EstimatedBytes>>,
 }
@@ -81,10 +84,10 @@ fn parse_schema_cursor(cursor: &str) -> Option<u32> {
 }
 
 impl Schemas {
-    /// Schemas are kept in `store`.
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+    /// Schemas are kept in `store`; changes are recorded in `system_log`.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, system_log: SystemLog) -> Self {
         let compiled = Cache::with_weighter(COMMON_SCHEMAS, COMPILED_BYTES, EstimatedBytes);
-        Self { store, clock, compiled: Arc::new(compiled) }
+        Self { store, clock, system_log, compiled: Arc::new(compiled) }
     }
 
     /// Creates a version of an action's schema, unless the newest is equal. Returns the newest
@@ -95,14 +98,26 @@ impl Schemas {
         action_name: &str,
         definition: SchemaDefinition,
     ) -> Result<(ActionSchema, bool)> {
-        require(caller, Scope::SchemasWrite)?;
+        permit(caller, Operation::CreateActionSchema)?;
         let definition = definition.validate(action_name)?;
         let fingerprint = definition.fingerprint();
         let fingerprint = fingerprint.map_err(|error| Error::Internal(error.to_string()))?;
         let now = self.clock.now();
         let cursor = ActionCursor::generate(now, &mut rand::rng());
-        let new = NewSchema { action_name, definition: &definition, fingerprint, cursor, now };
-        Ok(self.store.put_schema(&caller.environment, &new).await?)
+        let (this, caller, action_name) = (self.clone(), caller.clone(), action_name.to_owned());
+        to_its_end(async move {
+            let (action_name, definition) = (&*action_name, &definition);
+            let new = NewSchema { action_name, definition, fingerprint, cursor, now };
+            let (schema, created) = this.store.put_schema(&caller.environment, &new).await?;
+            if created {
+                let done = SystemEvent::by(&caller, "action_schema.created")
+                    .on("action", action_name)
+                    .with("version", schema.version);
+                this.system_log.record(done).await;
+            }
+            Ok((schema, created))
+        })
+        .await
     }
 
     /// The compiled schema of an action's version.
@@ -133,7 +148,7 @@ impl Schemas {
         caller: &Caller,
         page: PageDraft,
     ) -> Result<Page<(ActionCursor, Action)>> {
-        require(caller, Scope::SchemasRead)?;
+        permit(caller, Operation::ListActions)?;
         let page = page.validate()?;
         if let Some(cursor) = page.cursor_text()
             && !self.store.action_cursor_exists(&caller.environment, cursor).await?
@@ -150,7 +165,7 @@ impl Schemas {
         action: &str,
         page: PageDraft,
     ) -> Result<Page<ActionSchema>> {
-        require(caller, Scope::SchemasRead)?;
+        permit(caller, Operation::ListActionSchemas)?;
         let mut violations = Violations::default();
         check_action_name("action_name", action, &mut violations);
         let page = page.check(&mut violations);

@@ -2,11 +2,12 @@
 
 use super::{
     error::{Error, Result},
+    system_log::SystemEvent,
     transparency::Transparency,
     tree::Tree,
 };
 use crate::{
-    domain::caller::Caller,
+    domain::{caller::Caller, permissions::Operation},
     merkle::{TileId, TileResource},
     store::{LeafData, StoreError},
 };
@@ -19,7 +20,7 @@ impl Transparency {
     /// The content of a tile or of an entry bundle, by its path from what follows `tile/` on. Once
     /// there, it never changes.
     pub async fn tile(&self, caller: &Caller, organization: &str, path: &str) -> Result<Vec<u8>> {
-        let tenant = self.readable(caller, organization).await?;
+        let tenant = self.readable(caller, Operation::ReadTile, organization).await?;
         let resource = TileResource::parse(path)
             .ok_or(Error::NoTile("the path is not that of a tile or an entry bundle"))?;
         let (tile, width) = match resource {
@@ -38,7 +39,13 @@ impl Transparency {
             }
             TileResource::Entries { .. } => {
                 let first = tile.leaves().map_or(0, |leaves| leaves.start);
-                self.bundle(&tree, first, width).await
+                let bundle = self.bundle(&tree, first, width).await?;
+                let read = SystemEvent::by(caller, "event.bundle_read")
+                    .on("organization", organization)
+                    .with("from_sequence", first)
+                    .with("events", width);
+                self.system_log.record_read(read).await;
+                Ok(bundle)
             }
         }
     }

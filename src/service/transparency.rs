@@ -9,18 +9,19 @@ use super::{
     error::{Error, Kind, Result},
     not_found,
     organizations::{Organizations, check_id},
+    permit,
     receipts::Receipt,
-    require,
     signer::CheckpointSigner,
+    system_log::{SystemEvent, SystemLog},
     tree::Tree,
 };
 use crate::{
     domain::{
-        api_key::Scope,
         caller::{Caller, Tenant},
         clock::Clock,
         ids::EventId,
         limits,
+        permissions::Operation,
         timestamp::Timestamp,
         violation::{Reason, Violations},
     },
@@ -38,6 +39,7 @@ pub struct Transparency {
     clock: Arc<dyn Clock>,
     organizations: Organizations,
     signer: CheckpointSigner,
+    pub(super) system_log: SystemLog,
 }
 
 /// The signed head of a log.
@@ -106,14 +108,15 @@ pub struct LogKey {
 }
 
 impl Transparency {
-    /// Proves what is in `store`; `signer` signs.
+    /// Proves what is in `store`; `signer` signs. Reads of events are recorded in `system_log`.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         organizations: Organizations,
         signer: CheckpointSigner,
+        system_log: SystemLog,
     ) -> Self {
-        Self { store, clock, organizations, signer }
+        Self { store, clock, organizations, signer, system_log }
     }
 
     /// Who signs.
@@ -129,7 +132,7 @@ impl Transparency {
 
     /// Signs the present head of a log.
     pub async fn checkpoint(&self, caller: &Caller, organization: &str) -> Result<SignedHead> {
-        let tenant = self.readable(caller, organization).await?;
+        let tenant = self.readable(caller, Operation::GetCheckpoint, organization).await?;
         let head = Tree::of(&self.store, &tenant.organization).await?.head;
         let (organization, size, root) = (&tenant.organization, head.size(), head.root());
         Ok(SignedHead {
@@ -148,7 +151,7 @@ impl Transparency {
         choice: EventChoice,
         size: Option<u64>,
     ) -> Result<InclusionProof> {
-        require(caller, Scope::EventsRead)?;
+        permit(caller, Operation::GetInclusionProof)?;
         let mut violations = Violations::default();
         check_id("organization_id", organization, &mut violations);
         let key = event_key(choice, &mut violations);
@@ -176,7 +179,15 @@ impl Transparency {
         violations.into_result(())?;
         let leaf = leaf.unwrap_or(Leaf { event_id: None, sequence, data: None });
         let proof = self.prove(&mut tree, vec![leaf], size).await?.pop();
-        proof.ok_or_else(|| tree.broken())
+        let proof = proof.ok_or_else(|| tree.broken())?;
+        // It has the event.
+        let read = SystemEvent::by(caller, "event.proved").on("organization", organization);
+        let read = match &proof.receipt.event_id {
+            Some(id) => read.on("event", id),
+            None => read,
+        };
+        self.system_log.record_read(read.with("sequence", sequence)).await;
+        Ok(proof)
     }
 
     /// A receipt of the event at `sequence`, which is in the log, at the log's present head.
@@ -214,7 +225,7 @@ impl Transparency {
         first: u64,
         second: Option<u64>,
     ) -> Result<ConsistencyProof> {
-        let tenant = self.readable(caller, organization).await?;
+        let tenant = self.readable(caller, Operation::GetConsistencyProof, organization).await?;
         let mut tree = Tree::of(&self.store, &tenant.organization).await?;
         let mut violations = Violations::default();
         tree.size_or_violation("first_tree_size", Some(first), &mut violations);
@@ -241,7 +252,7 @@ impl Transparency {
 
     /// The keys that sign, or signed, a log's checkpoints, newest first.
     pub async fn public_keys(&self, caller: &Caller, organization: &str) -> Result<Vec<LogKey>> {
-        let tenant = self.readable(caller, organization).await?;
+        let tenant = self.readable(caller, Operation::GetPublicKey, organization).await?;
         let current = self.signer.verifier_key(&tenant.organization);
         let keys = self.store.signing_keys().await?.into_iter().map(|key| {
             let (name, public_key) = (current.name.clone(), key.public_key);
@@ -256,9 +267,14 @@ impl Transparency {
         Ok(keys.collect())
     }
 
-    /// The organization, if the caller may read its events.
-    pub(super) async fn readable(&self, caller: &Caller, organization: &str) -> Result<Tenant> {
-        require(caller, Scope::EventsRead)?;
+    /// The organization, if the caller may do that with its events.
+    pub(super) async fn readable(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        organization: &str,
+    ) -> Result<Tenant> {
+        permit(caller, operation)?;
         self.organizations.tenant(caller, organization).await
     }
 

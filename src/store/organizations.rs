@@ -167,11 +167,16 @@ impl Store {
         filter: &OrganizationFilter,
         request: &PageRequest,
     ) -> Result<Page<Organization>> {
-        let query = visible(caller)
+        let mut query = visible(caller)
             .filter(organization::Column::DeletedAt.is_null())
             .filter(matching(self.engine, filter)?);
         // A filter may look at every organization of the environment.
         let all = *filter == OrganizationFilter::default();
+        // The environment's own log is no tenant; who looks for it finds it.
+        if filter.search.is_empty() {
+            let own = OrganizationId::system(&caller.environment);
+            query = query.filter(organization::Column::Id.ne(own.as_str()));
+        }
         let connection = if all { self.reader() } else { self.scanner() };
         let size = |row: &organization::Model| row.metadata.len() + row.domains.len();
         let page =

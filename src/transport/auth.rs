@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::router::Readiness;
 use crate::{
-    domain::caller::Caller,
+    domain::caller::{Caller, Grant, Origin},
     service::{
         auth::{Authenticator, Credential},
         error::Error,
@@ -37,21 +37,26 @@ impl Gate {
     }
 
     /// Recognizes the caller of a request.
-    async fn recognize(&self, headers: &HeaderMap) -> Result<(Credential, Arc<Caller>), Error> {
+    async fn recognize(
+        &self,
+        headers: &HeaderMap,
+        origin: &Origin,
+    ) -> Result<(Credential, Arc<Grant>), Error> {
         if !self.readiness.is_ready() {
             return Err(Error::Unavailable("the database is not ready"));
         }
         let header = headers.get(header::AUTHORIZATION);
         let authorization = header.map(|value| value.to_str().unwrap_or("-"));
         let credential = Credential::of(authorization)?;
-        Ok((credential, self.authenticator.authenticate(credential).await?))
+        Ok((credential, self.authenticator.recognize(credential, origin.address).await?))
     }
 
     /// Lets a request through with its caller, or says why not.
     async fn pass(&self, mut request: Request, next: Next) -> Result<Response, Error> {
-        let (credential, caller) = self.recognize(request.headers()).await?;
+        let origin = request.extensions().get::<Arc<Origin>>().cloned().unwrap_or_default();
+        let (credential, grant) = self.recognize(request.headers(), &origin).await?;
         request.extensions_mut().insert(credential);
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Caller::new(grant, origin));
         Ok(next.run(request).await)
     }
 }
@@ -72,8 +77,8 @@ pub async fn of_http(State(gate): State<Arc<Gate>>, request: Request, next: Next
 }
 
 /// The caller of an RPC that passed [`of_rpc`].
-pub fn caller<T>(request: &tonic::Request<T>) -> Result<Arc<Caller>, Error> {
-    request.extensions().get::<Arc<Caller>>().cloned().ok_or(Error::KeyMissing)
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Error> {
+    request.extensions().get::<Caller>().cloned().ok_or(Error::KeyMissing)
 }
 
 /// What the caller of an RPC that passed [`of_rpc`] has shown, to look at it again in a long call.

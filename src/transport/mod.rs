@@ -10,6 +10,7 @@ pub mod http;
 pub mod listener;
 mod numbers;
 pub mod observe;
+pub mod origin;
 pub mod rate;
 pub mod request_id;
 pub mod rest;

@@ -31,6 +31,7 @@ use super::{
     },
     http::{self, refusal::Refusal},
     observe::{self, Observer},
+    origin::{self, TrustedProxies},
     rate::{self, Rates},
     request_id,
     rest::{self, RestRules},
@@ -128,6 +129,8 @@ pub struct TransportRules {
     pub writes_per_minute: u32,
     /// Most other calls of one key in a minute; 0 for no limit.
     pub others_per_minute: u32,
+    /// The proxies whose word about the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Makes the routes, and the switch that tells whether they can be served.
@@ -194,6 +197,7 @@ pub async fn routes(
         .fallback_service(any(unknown))
         .layer(middleware::from_fn_with_state(Arc::new(capacity), capacity::admit))
         .layer(middleware::from_fn_with_state(Observer::new(telemetry.clone()), observe::observe))
+        .layer(middleware::from_fn_with_state(rules.trusted_proxies.clone(), origin::note))
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))

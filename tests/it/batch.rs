@@ -96,7 +96,11 @@ async fn a_full_batch_of_many_organizations(engine: Engine) {
         assert_eq!(&CreateEventResponse { duplicate: true, ..first.clone() }, again);
     }
     assert_eq!(server.count("events").await, 1_000);
-    let sizes = server.query_integers("SELECT DISTINCT size FROM log_heads").await;
+    let sizes = server
+        .query_integers(
+            "SELECT DISTINCT size FROM log_heads WHERE organization_id NOT LIKE 'system_%'",
+        )
+        .await;
     assert_eq!(sizes, [10]);
 }
 

@@ -64,7 +64,8 @@ async fn the_leaf_hash_is_that_of_the_stored_bytes(engine: Engine) {
     let mut client = server.client().await;
     client.create_action_schema(schema_for("doc.read")).await.unwrap();
     let created = client.create_event(create_event("acme", "doc.read")).await.unwrap().into_inner();
-    let (salt, payload) = server.query_bytes("SELECT salt, payload FROM events").await;
+    let (salt, payload) =
+        server.query_bytes("SELECT salt, payload FROM events WHERE organization_id = 'acme'").await;
     assert_eq!(salt.len(), 16);
     let mut hash = Sha256::new();
     hash.update([0]);

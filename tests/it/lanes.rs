@@ -137,7 +137,11 @@ async fn a_queue_that_is_full_of_bytes_refuses_too(engine: Engine) {
     let request = || with_text(create_event("acme", "doc.read"), 3_000);
     client.create_event(request()).await.unwrap();
     // An event takes twice its canonical form, in whole KiB.
-    let bytes = server.query_integers("SELECT CAST(LENGTH(payload) AS BIGINT) FROM events").await;
+    let bytes = server
+        .query_integers(
+            "SELECT CAST(LENGTH(payload) AS BIGINT) FROM events WHERE organization_id = 'acme'",
+        )
+        .await;
     let fit = KIBIBYTES / (u64::try_from(bytes[0]).unwrap() * 2).div_ceil(1_024);
     let blockade = Blockade::begin(engine, &server).await;
     let calls: Vec<_> = (0..fit + 5).map(|_| send(&client, request())).collect();
@@ -206,7 +210,11 @@ async fn callers_that_go_away_disturb_nobody(engine: Engine) {
     // What was handed over is written, whoever waits for it.
     until("every event is stored", async || (server.count("events").await == 101).then_some(()))
         .await;
-    let sequences = server.query_integers("SELECT sequence FROM events ORDER BY sequence").await;
+    let sequences = server
+        .query_integers(
+            "SELECT sequence FROM events WHERE organization_id = 'acme' ORDER BY sequence",
+        )
+        .await;
     assert_eq!(sequences, (0..=100).collect::<Vec<i64>>());
 }
 
@@ -240,10 +248,14 @@ async fn a_head_that_is_another_of_the_same_size_is_noticed(engine: Engine) {
         Engine::Sqlite => format!("x'{other}'"),
         Engine::Postgres => format!("'\\x{other}'::bytea"),
     };
-    server.execute(&format!("UPDATE log_heads SET frontier = {other}")).await;
+    server
+        .execute(&format!("UPDATE log_heads SET frontier = {other} WHERE organization_id = 'acme'"))
+        .await;
     let created = client.create_event(create_event("acme", "doc.read")).await.unwrap().into_inner();
     assert_eq!(created.sequence, 2);
-    let (frontier, _) = server.query_bytes("SELECT frontier, frontier FROM log_heads").await;
+    let (frontier, _) = server
+        .query_bytes("SELECT frontier, frontier FROM log_heads WHERE organization_id = 'acme'")
+        .await;
     assert_eq!(frontier[..32], [0xab; 32]);
     assert_eq!(frontier[32..], created.leaf_hash);
 }

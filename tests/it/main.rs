@@ -37,6 +37,7 @@ mod receivers;
 mod refusals;
 mod rest;
 mod retention;
+mod system_log;
 mod tenancy;
 mod tls;
 mod torture;

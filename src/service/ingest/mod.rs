@@ -9,7 +9,7 @@ mod reader;
 mod window;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_stream::stream;
 use futures::Stream;
@@ -22,10 +22,10 @@ use super::{
     error::{Error, Result},
     events::{Events, NewEvent, Recorded},
     lanes::Lanes,
-    require,
+    permit,
 };
 use crate::{
-    domain::{api_key::Scope, caller::Caller},
+    domain::{caller::Caller, permissions::Operation},
     telemetry,
 };
 
@@ -84,14 +84,14 @@ impl Ingest {
     /// error that is not about an item. When it is dropped, what was taken is recorded all the same.
     pub fn start<S>(
         &self,
-        caller: Arc<Caller>,
+        caller: Caller,
         credential: Credential,
         messages: S,
     ) -> Result<impl Stream<Item = Result<Vec<Acknowledgement>>> + Send + use<S>>
     where
         S: Stream<Item = Result<Message>> + Send + Unpin + 'static,
     {
-        require(&caller, Scope::EventsWrite)?;
+        permit(&caller, Operation::IngestEvents)?;
         let stop = CancellationToken::new();
         let (parts, taken) = mpsc::unbounded_channel();
         let (sink, mut acknowledged) = mpsc::channel(1);

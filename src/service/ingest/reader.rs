@@ -39,7 +39,7 @@ const CHUNK_BYTES: usize = 1_024 * 1_024;
 /// Reads one stream.
 pub struct Reader<S> {
     ingest: Ingest,
-    caller: Arc<Caller>,
+    caller: Caller,
     credential: Credential,
     messages: S,
     window: Window,
@@ -70,7 +70,7 @@ impl<S: Stream<Item = Result<Message>> + Unpin> Reader<S> {
     /// Reads `messages` for `caller`, who showed `credential`.
     pub fn new(
         ingest: Ingest,
-        caller: Arc<Caller>,
+        caller: Caller,
         credential: Credential,
         messages: S,
         window: Window,
@@ -91,7 +91,7 @@ impl<S: Stream<Item = Result<Message>> + Unpin> Reader<S> {
                 () = stop.cancelled() => return Ok(()),
                 () = shutdown.cancelled() => return Err(Error::Unavailable("shutting down")),
                 _ = look.tick() => {
-                    self.caller = self.ingest.authenticator.authenticate(self.credential).await?;
+                    self.look_again().await?;
                     continue;
                 }
                 chunk = self.next_chunk() => chunk,
@@ -102,13 +102,20 @@ impl<S: Stream<Item = Result<Message>> + Unpin> Reader<S> {
                 held = self.window.take(chunk.items.len(), chunk.bytes) => held,
             };
             // The key may have been revoked while this waited.
-            self.caller = self.ingest.authenticator.authenticate(self.credential).await?;
+            self.look_again().await?;
             let held = Arc::new(held);
             self.take(chunk.items, &held, &parts).await?;
             if let Some(end) = chunk.end {
                 return end;
             }
         }
+    }
+
+    /// Looks whether the key still counts.
+    async fn look_again(&mut self) -> Result<()> {
+        let grant = self.ingest.authenticator.authenticate(self.credential).await?;
+        self.caller = self.caller.with_grant(grant);
+        Ok(())
     }
 
     /// Waits for a message, and takes those that are there behind it. May be dropped while it waits.

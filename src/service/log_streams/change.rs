@@ -2,16 +2,16 @@
 
 use rand::RngExt;
 
-use super::{Error, Kind, LogStreams, Result, check_id, not_found, require, to_its_end};
+use super::{Error, Kind, LogStreams, Result, check_id, not_found, permit, to_its_end};
 use crate::{
     domain::{
-        api_key::Scope,
         caller::Caller,
         destination::{Destination, Secrets, SyslogFormat},
         destination_check::check_destination,
         ids::LogStreamId,
         limits,
         log_stream::{LogStream, LogStreamState, PayloadDraft, PayloadForm, StreamProgress},
+        permissions::Operation,
         violation::{Reason, Violation, Violations},
     },
     service::watch::WatchStart,
@@ -70,7 +70,7 @@ struct Changed {
 impl LogStreams {
     /// Creates a log stream.
     pub async fn create(&self, caller: &Caller, new: NewLogStream) -> Result<LogStream> {
-        require(caller, Scope::LogStreams)?;
+        permit(caller, Operation::CreateLogStream)?;
         let mut violations = Violations::default();
         check_id("organization_id", &new.organization_id, &mut violations);
         violations.optional_text("name", &new.name, limits::SHORT_TEXT_CHARS);
@@ -124,7 +124,7 @@ impl LogStreams {
         changes: LogStreamChanges,
     ) -> Result<LogStream> {
         for _ in 0..TRIES {
-            let found = self.find(caller, id).await?;
+            let found = self.find(caller, Operation::UpdateLogStream, id).await?;
             let Changed { stored: updated, secrets_changed } =
                 self.changed_stream(found, changes.clone())?;
             let (this, by) = (self.clone(), caller.clone());
@@ -140,7 +140,7 @@ impl LogStreams {
                 Ok(is_done)
             });
             if is_done.await? {
-                return self.get(caller, id).await;
+                return Ok(self.find(caller, Operation::UpdateLogStream, id).await?.stream);
             }
             if self.store.get_log_stream(caller, &key).await?.is_none() {
                 return Err(not_found(Kind::LogStream, "log_stream_id", id));

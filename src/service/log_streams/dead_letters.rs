@@ -6,6 +6,7 @@ use crate::domain::{
     limits,
     log_stream::DeadLetter,
     page::{Order, PageDraft},
+    permissions::Operation,
     violation::{Reason, Violations},
 };
 
@@ -30,7 +31,7 @@ impl LogStreams {
         let mut violations = Violations::default();
         let page = PageDraft { limit, order: Some(Order::Ascending), ..Default::default() };
         let limit = page.check(&mut violations).limit;
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::ListDeadLetters, id).await?.stream;
         violations.into_result(())?;
         let wanted = u64::from(limit);
         // One more tells whether there is another page.
@@ -50,7 +51,7 @@ impl LogStreams {
             let description = format!("sequences must have at most {} entries", limits::REDRIVES);
             violations.add("sequences", Reason::TooMany, description);
         }
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::RedriveDeadLetters, id).await?.stream;
         violations.into_result(())?;
         let (this, by, sequences) = (self.clone(), caller.clone(), sequences.to_vec());
         to_its_end(async move {

@@ -22,14 +22,13 @@ use super::{
     error::{Error, Kind, Result},
     not_found,
     organizations::{Organizations, check_id},
-    require,
-    system_log::{SystemActor, SystemEvent, SystemLog},
+    permit,
+    system_log::{SystemEvent, SystemLog},
     to_its_end, unknown_cursor,
     watch::{Start, WatchStart},
 };
 use crate::{
     domain::{
-        api_key::Scope,
         caller::{Caller, Tenant},
         clock::Clock,
         destination_check::DestinationRules,
@@ -37,6 +36,7 @@ use crate::{
         limits,
         log_stream::{LogStream, LogStreamState},
         page::{Page, PageDraft},
+        permissions::Operation,
         violation::{Reason, Violation, Violations},
     },
     store::{Store, StoredLogStream},
@@ -112,7 +112,7 @@ impl LogStreams {
 
     /// Returns one log stream.
     pub async fn get(&self, caller: &Caller, id: &str) -> Result<LogStream> {
-        Ok(self.find(caller, id).await?.stream)
+        Ok(self.find(caller, Operation::GetLogStream, id).await?.stream)
     }
 
     /// A page of the log streams that the caller can see, of one organization or all.
@@ -122,7 +122,7 @@ impl LogStreams {
         organization: &str,
         page: PageDraft,
     ) -> Result<Page<LogStream>> {
-        require(caller, Scope::LogStreams)?;
+        permit(caller, Operation::ListLogStreams)?;
         let mut violations = Violations::default();
         if !organization.is_empty() {
             check_id("organization_id", organization, &mut violations);
@@ -151,7 +151,7 @@ impl LogStreams {
 
     /// Deletes a log stream and its dead letters.
     pub async fn delete(&self, caller: &Caller, id: &str) -> Result<()> {
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::DeleteLogStream, id).await?.stream;
         let (this, caller) = (self.clone(), caller.clone());
         to_its_end(async move {
             if !this.store.delete_log_stream(&stream.key()).await? {
@@ -166,16 +166,22 @@ impl LogStreams {
 
     /// Pauses a log stream.
     pub async fn pause(&self, caller: &Caller, id: &str) -> Result<LogStream> {
-        self.set_running(caller, id, false).await
+        self.set_running(caller, Operation::PauseLogStream, id).await
     }
 
     /// Lets a log stream go on, or try again at once.
     pub async fn resume(&self, caller: &Caller, id: &str) -> Result<LogStream> {
-        self.set_running(caller, id, true).await
+        self.set_running(caller, Operation::ResumeLogStream, id).await
     }
 
-    async fn set_running(&self, caller: &Caller, id: &str, running: bool) -> Result<LogStream> {
-        let stream = self.find(caller, id).await?.stream;
+    async fn set_running(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        id: &str,
+    ) -> Result<LogStream> {
+        let running = operation == Operation::ResumeLogStream;
+        let stream = self.find(caller, operation, id).await?.stream;
         let (this, by) = (self.clone(), caller.clone());
         to_its_end(async move {
             let (key, now) = (stream.key(), this.clock.now());
@@ -189,7 +195,7 @@ impl LogStreams {
             Ok(())
         })
         .await?;
-        self.get(caller, id).await
+        Ok(self.find(caller, operation, id).await?.stream)
     }
 
     /// Moves the cursor of a log stream.
@@ -199,7 +205,7 @@ impl LogStreams {
         id: &str,
         from: Option<WatchStart>,
     ) -> Result<LogStream> {
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::ReplayLogStream, id).await?.stream;
         let from = from.ok_or_else(|| {
             let why = "from_sequence or from_time is required";
             vec![Violation::new("from_sequence", Reason::Required, why)]
@@ -219,7 +225,7 @@ impl LogStreams {
             Ok(())
         })
         .await?;
-        self.get(caller, id).await
+        Ok(self.find(caller, Operation::ReplayLogStream, id).await?.stream)
     }
 
     /// The sequence where a stream is to begin.
@@ -231,9 +237,14 @@ impl LogStreams {
         Start { store: &self.store, tenant, size }.sequence(start, self.clock.now()).await
     }
 
-    /// The stream with that id as the caller's, if it is.
-    async fn find(&self, caller: &Caller, id: &str) -> Result<StoredLogStream> {
-        require(caller, Scope::LogStreams)?;
+    /// The stream with that id as the caller's, if it is, to do that with it.
+    async fn find(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        id: &str,
+    ) -> Result<StoredLogStream> {
+        permit(caller, operation)?;
         let mut violations = Violations::default();
         violations.required_text("log_stream_id", id, limits::SHORT_TEXT_CHARS);
         violations.into_result(())?;
@@ -249,8 +260,9 @@ impl LogStreams {
         action: &'static str,
         metadata: Vec<(&'static str, serde_json::Value)>,
     ) {
-        let actor = SystemActor::Key(caller.key_id.to_string());
-        self.system_log.record(event_of(stream, action, actor, metadata)).await;
+        let done = event_of(stream, SystemEvent::by(caller, action));
+        let done = metadata.into_iter().fold(done, |done, (name, value)| done.with(name, value));
+        self.system_log.record(done).await;
     }
 }
 
@@ -259,20 +271,6 @@ fn unknown(stream: &LogStream) -> Error {
 }
 
 /// Something that happened to a stream.
-pub fn event_of(
-    stream: &LogStream,
-    action: &'static str,
-    actor: SystemActor,
-    metadata: Vec<(&'static str, serde_json::Value)>,
-) -> SystemEvent {
-    SystemEvent {
-        environment: stream.environment_id.clone(),
-        action,
-        actor,
-        targets: vec![
-            ("log_stream", stream.id.to_string()),
-            ("organization", stream.organization_id.to_string()),
-        ],
-        metadata,
-    }
+pub fn event_of(stream: &LogStream, event: SystemEvent) -> SystemEvent {
+    event.on("log_stream", &stream.id).on("organization", &stream.organization_id)
 }

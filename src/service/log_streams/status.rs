@@ -1,6 +1,6 @@
 //! Following how a log stream is doing.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_stream::try_stream;
 use futures::Stream;
@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::{Error, LogStreams, Result};
 use crate::{
-    domain::{caller::Caller, log_stream::LogStreamStatus, timestamp::Timestamp},
+    domain::{
+        caller::Caller, log_stream::LogStreamStatus, permissions::Operation, timestamp::Timestamp,
+    },
     service::auth::Credential,
 };
 
@@ -45,7 +47,7 @@ impl LogStreams {
     pub fn watch(
         &self,
         credential: Credential,
-        caller: Arc<Caller>,
+        caller: Caller,
         id: String,
     ) -> impl Stream<Item = Result<StatusView>> + use<> {
         let streams = self.clone();
@@ -56,7 +58,7 @@ impl LogStreams {
             loop {
                 let stops = streams.shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await;
                 stops.ok_or(Error::Unavailable("shutting down; call again"))?;
-                let caller = streams.auth.authenticate(credential).await?;
+                let caller = caller.with_grant(streams.auth.authenticate(credential).await?);
                 let status = streams.look(&caller, &id).await?;
                 if status == seen.0 && told_at.elapsed() < SILENCE {
                     continue;
@@ -69,7 +71,7 @@ impl LogStreams {
     }
 
     async fn look(&self, caller: &Caller, id: &str) -> Result<LogStreamStatus> {
-        let stream = self.find(caller, id).await?.stream;
+        let stream = self.find(caller, Operation::GetLogStreamStatus, id).await?.stream;
         Ok(self.store.log_stream_status(stream).await?)
     }
 

@@ -11,6 +11,7 @@ use crate::{
         event::{Context, Event, LoggedEvent, Metadata, Party},
         ids::EventId,
         log_stream::{LogStream, LogStreamState},
+        permissions::Operation,
         timestamp::Timestamp,
     },
     forward::{Answer, EncodedEvent, Failure, FailureKind, OutgoingEvent, Sink},
@@ -37,7 +38,7 @@ pub struct Trial {
 impl LogStreams {
     /// Sends one synthetic event. Changes nothing of the stream.
     pub async fn test(&self, caller: &Caller, id: &str) -> Result<Trial> {
-        let found = self.find(caller, id).await?;
+        let found = self.find(caller, Operation::TestLogStream, id).await?;
         let stream = &found.stream;
         let secrets = self.credentials.open(&found).map_err(Error::SecretsUnreadable)?;
         let now = self.clock.now();

@@ -32,11 +32,13 @@ pub use self::{
 use super::{
     error::Result,
     organizations::{Organizations, check_id},
-    require,
+    permit,
+    system_log::{SystemEvent, SystemLog},
 };
 use crate::{
     domain::{
-        api_key::Scope, caller::Caller, clock::Clock, filter::EventFilter, violation::Violations,
+        caller::Caller, clock::Clock, filter::EventFilter, permissions::Operation,
+        violation::Violations,
     },
     store::Store,
     telemetry,
@@ -62,6 +64,7 @@ pub struct Watches {
     organizations: Organizations,
     hub: Hub,
     patience: Duration,
+    system_log: SystemLog,
 }
 
 /// What to watch, as sent.
@@ -77,14 +80,16 @@ pub struct NewWatch {
 
 impl Watches {
     /// Logs are in `store`; `patience` is how long a client may take nothing while something waits for it.
+    /// Who watches is recorded in `system_log`.
     pub const fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         organizations: Organizations,
         hub: Hub,
         patience: Duration,
+        system_log: SystemLog,
     ) -> Self {
-        Self { store, clock, organizations, hub, patience }
+        Self { store, clock, organizations, hub, patience, system_log }
     }
 
     /// The watched logs of this replica.
@@ -94,7 +99,7 @@ impl Watches {
 
     /// Starts to watch a log.
     pub async fn watch(&self, caller: &Caller, new: NewWatch) -> Result<WatchStream> {
-        require(caller, Scope::EventsRead)?;
+        permit(caller, Operation::WatchEvents)?;
         let mut violations = Violations::default();
         check_id("organization_id", &new.organization_id, &mut violations);
         new.filter.check(&mut violations);
@@ -108,6 +113,11 @@ impl Watches {
         let next = Start { store: &self.store, tenant: &tenant, size }
             .sequence(start, self.clock.now())
             .await?;
+        let read = SystemEvent::by(caller, "event.watched")
+            .on("organization", &tenant.organization)
+            .with("from_sequence", next)
+            .with("filters", new.filter.kinds());
+        self.system_log.record_read(read).await;
         let (tell_end, end) = oneshot::channel();
         let (frames, stream) = stream::channel(WAITING_FRAMES, end);
         let mut watcher = Watcher {

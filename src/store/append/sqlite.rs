@@ -23,8 +23,10 @@ type Result<T> = std::result::Result<T, Failure>;
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 /// What the connection is told: to be durable, to keep the pages that every batch needs, and to let
-/// more of them come together before they are copied from the write-ahead log into the file.
+/// more of them come together before they are copied from the write-ahead log into the file. What moves to
+/// another page when that splits must not stay on the old one either: retention could not erase it there.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL; \
+                       PRAGMA secure_delete = ON; \
                        PRAGMA cache_size = -32768; \
                        PRAGMA wal_autocheckpoint = 4000;";
 

@@ -1,9 +1,10 @@
 //! Export files and their manifests: `GET /v1/exports/download/{export id}?expires=...&signature=...`
 //! and the same with `{export id}.manifest.json`, with Range.
 
-use std::io::SeekFrom;
+use std::{io::SeekFrom, sync::Arc};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -18,7 +19,7 @@ use tokio_util::io::ReaderStream;
 
 use super::path::Segments;
 use crate::{
-    domain::export::Export,
+    domain::{caller::Origin, export::Export},
     export::files::{ByteRange, Part},
     service::{error::Error, exports::Exports},
 };
@@ -29,6 +30,7 @@ const PIECE: usize = 256 * 1_024;
 /// Serves the file that a signed link names. A link is its own credential.
 pub async fn download(
     State(exports): State<Exports>,
+    Extension(origin): Extension<Arc<Origin>>,
     Segments(id): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -42,7 +44,10 @@ pub async fn download(
         None => (&*id, Part::File),
     };
     match exports.open(id, part, expires, signature, range.clone()).await {
-        Ok((export, file)) => file_response(&export, part, file, range.is_some()),
+        Ok((export, file)) => {
+            exports.downloaded(&export, part, &origin).await;
+            file_response(&export, part, file, range.is_some())
+        }
         Err(Error::Files(error)) if range.is_some() && !is_missing(&error) => {
             // The range may begin behind the end: then the whole file can still be opened.
             match exports.open(id, part, expires, signature, None).await {

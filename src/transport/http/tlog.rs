@@ -1,8 +1,6 @@
 //! Logs for standard tools: C2SP tlog-tiles below `/tlog/{organization id}/`, behind the same keys as
 //! the RPCs.
 
-use std::sync::Arc;
-
 use axum::{
     Extension,
     extract::State,
@@ -23,7 +21,7 @@ const FOR_EVER: &str = "private, max-age=31536000, immutable";
 /// The signed head of a log.
 pub async fn checkpoint(
     State(transparency): State<Transparency>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(caller): Extension<Caller>,
     Segments(organization): Segments<String>,
 ) -> Result<Response, Error> {
     let head = transparency.checkpoint(&caller, &organization).await?;
@@ -33,7 +31,7 @@ pub async fn checkpoint(
 /// A tile or an entry bundle.
 pub async fn tile(
     State(transparency): State<Transparency>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(caller): Extension<Caller>,
     Segments((organization, path)): Segments<(String, String)>,
 ) -> Result<Response, Error> {
     let bytes = transparency.tile(&caller, &organization, &path).await?;

@@ -60,7 +60,7 @@ impl FromRef<Api> for Services {
 }
 
 /// Who calls, as [`auth::of_http`] recognized it.
-type KnownCaller = Extension<Arc<Caller>>;
+type KnownCaller = Extension<Caller>;
 
 /// The routes of the API.
 pub fn routes(services: &Services, gate: Arc<Gate>, rates: Arc<Rates>, rules: RestRules) -> Router {

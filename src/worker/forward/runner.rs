@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::log_stream::{LogStreamKey, LogStreamState},
     forward::{BatchLimits, Failure, FailureKind, Sink},
-    service::{log_streams::event_of, system_log::SystemActor, watch::Follower},
+    service::{log_streams::event_of, system_log::SystemEvent, watch::Follower},
     store::{FailedDelivery, StoreError, StoredLogStream},
     telemetry::{StreamGauge, Telemetry, weakly},
 };
@@ -349,10 +349,13 @@ impl Runner {
         let (from, to) = (before.as_str(), state.as_str());
         self.gauge.becomes(to);
         tracing::info!(stream = %self.key.id, from, to, http_status, "a log stream changed its state");
-        let mut facts = vec![("from", from.into()), ("to", to.into())];
-        facts.extend(http_status.map(|status| ("http_status", status.into())));
-        let actor = SystemActor::Service;
-        let event = event_of(&self.stored.stream, "log_stream.state_changed", actor, facts);
+        let stream = &self.stored.stream;
+        let environment = stream.environment_id.clone();
+        let event = SystemEvent::by_service(environment, "log_stream.state_changed");
+        let mut event = event_of(stream, event).with("from", from).with("to", to);
+        if let Some(status) = http_status {
+            event = event.with("http_status", status);
+        }
         self.forwarder.streams.system_log().record(event).await;
     }
 }

@@ -336,7 +336,10 @@ async fn the_system_log_can_be_read_and_not_written(engine: Engine) {
     use audit_logs::proto::v1::{ListEventsRequest, OrganizationsDeleteRequest};
     let (server, receiver) = (server(engine).await, https_receiver().await);
     create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
-    let organizations = audit_logs::proto::v1::OrganizationsListRequest::default();
+    let organizations = audit_logs::proto::v1::OrganizationsListRequest {
+        search: "System log".into(),
+        ..Default::default()
+    };
     let listed = server.organizations().await.list(organizations).await.unwrap().into_inner();
     let system = listed.organizations.into_iter().find(|o| o.id.starts_with("system_")).unwrap();
     assert_eq!(system.name, "System log");

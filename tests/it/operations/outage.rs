@@ -57,10 +57,11 @@ impl Running {
     /// How many events are stored, asked past the proxy.
     async fn size_of_log(&self) -> u64 {
         let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM events WHERE organization_id = 'acme'")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
         count.try_into().unwrap()
     }
 

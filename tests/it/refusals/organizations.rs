@@ -126,7 +126,11 @@ async fn update_retention_names_each_wrong_field(engine: Engine) {
     let call = async |request| client.clone().update_retention(request).await;
     refuses(&server, right, days, call).await;
     assert_eq!(
-        server.query_integers("SELECT COALESCE(retention_days, 0) FROM organizations").await,
+        server
+            .query_integers(
+                "SELECT COALESCE(retention_days, 0) FROM organizations WHERE id = 'acme'"
+            )
+            .await,
         [30]
     );
 }

@@ -20,6 +20,7 @@ on_every_engine!(
     the_scheme_may_have_any_case,
     health_and_reflection_need_no_key,
     what_does_not_exist_is_unimplemented,
+    who_guesses_is_slowed_down_and_nobody_else,
 );
 
 fn header(value: impl AsRef<[u8]>) -> MetadataValue<Ascii> {
@@ -160,4 +161,54 @@ async fn what_does_not_exist_is_unimplemented(engine: Engine) {
         let refused = raw::call(&channel, name, Some(raw::bearer(ROOT_KEY)), "").await;
         assert_eq!(refused.unwrap_err().code(), Code::Unimplemented, "{name}");
     }
+}
+
+async fn who_guesses_is_slowed_down_and_nobody_else(engine: Engine) {
+    let server = TestServer::start_with(engine, |settings| {
+        settings.keys.refused_per_minute = 5;
+        settings.trusted_proxies = "127.0.0.1".into();
+    })
+    .await;
+    let channel = server.channel().await;
+    let call = async |key: &str, from: &str| {
+        let headers =
+            [("authorization", raw::bearer(key)), ("x-forwarded-for", from.parse().unwrap())];
+        let answer = raw::call_with(&channel, "AuditLogs/ListActions", headers, "").await;
+        answer.map_err(|status| Refusal::of(&status)).map(|_| ())
+    };
+    let (attacker, other) = ("2001:db8::bad", "2001:db8:1::1");
+    let known = server.key_with(&["schemas:read"], &[]).await;
+    call(&known, attacker).await.unwrap();
+    for number in 0..5 {
+        let refusal = call(&format!("sk_guess_{number}"), attacker).await.unwrap_err();
+        assert_eq!(refusal.reason, "API_KEY_INVALID");
+    }
+    // Another address of the same network is the same source.
+    for from in [attacker, "2001:db8::beef"] {
+        let refusal = call("sk_guess_6", from).await.unwrap_err();
+        let told = (refusal.code, &*refusal.reason);
+        assert_eq!(told, (Code::ResourceExhausted, "TOO_MANY_REFUSED_KEYS"));
+    }
+    // Keys that were seen go on working there, also after the service asks the database again.
+    server.services.auth.forget();
+    call(&known, attacker).await.unwrap();
+    // From elsewhere a new key works at once.
+    let new = server.key_with(&["schemas:read"], &[]).await;
+    call(&new, other).await.unwrap();
+    assert_eq!(call("sk_guess_7", other).await.unwrap_err().reason, "API_KEY_INVALID");
+    // The same over HTTP.
+    let answer = reqwest::Client::builder().build().unwrap();
+    let answer = answer.get(format!("{}/audit_logs/actions", server.url)).bearer_auth("sk_guess_8");
+    let answer = answer.header("x-forwarded-for", attacker).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after")),
+        (429, true)
+    );
+    // A key that is revoked is as good as unknown.
+    let keys = ApiKeysListRequest { limit: 100, ..ApiKeysListRequest::default() };
+    let keys = server.keys().await.list(keys).await.unwrap().into_inner().api_keys;
+    let id = keys.into_iter().find(|key| known.ends_with(&key.hint)).unwrap().id;
+    server.keys().await.revoke(ApiKeysRevokeRequest { api_key_id: id }).await.unwrap();
+    assert_eq!(call(&known, attacker).await.unwrap_err().reason, "API_KEY_INVALID");
+    assert_eq!(call(&known, attacker).await.unwrap_err().reason, "TOO_MANY_REFUSED_KEYS");
 }

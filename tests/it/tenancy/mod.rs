@@ -2,7 +2,9 @@
 
 mod authentication;
 mod environments;
+mod isolation;
 mod limited;
+mod permissions;
 pub mod raw;
 mod scopes;
-mod world;
+pub mod world;

@@ -43,18 +43,31 @@ pub async fn call(
     authorization: Option<MetadataValue<Ascii>>,
     message: impl Into<Bytes>,
 ) -> Result<(), Status> {
+    let headers = authorization.into_iter().map(|value| ("authorization", value));
+    call_with(channel, name, headers, message).await.map(|_| ())
+}
+
+/// The same with any headers; returns the first answer, if there is one.
+pub async fn call_with(
+    channel: &Channel,
+    name: &str,
+    headers: impl IntoIterator<Item = (&'static str, MetadataValue<Ascii>)>,
+    message: impl Into<Bytes>,
+) -> Result<Bytes, Status> {
     let mut client = Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let mut request = Request::new(message.into());
-    if let Some(authorization) = authorization {
-        request.metadata_mut().insert("authorization", authorization);
+    for (header, value) in headers {
+        request.metadata_mut().insert(header, value);
     }
     let path = PathAndQuery::try_from(format!("/auditlogs.v1.{name}")).unwrap();
     // Reads an answer that is no stream as a stream of one.
     let mut answers = client.server_streaming(request, path, Raw).await?.into_inner();
     match answers.message().await? {
-        Some(answer) if name == "AuditLogs/IngestEvents" => refused_item(answer),
-        _ => Ok(()),
+        Some(answer) if name == "AuditLogs/IngestEvents" => {
+            refused_item(answer.clone()).map(|()| answer)
+        }
+        answer => Ok(answer.unwrap_or_default()),
     }
 }
 

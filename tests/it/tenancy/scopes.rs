@@ -14,7 +14,7 @@ use crate::support::{Engine, Refusal, TestServer, on_every_engine};
 on_every_engine!(without_its_scope_every_rpc_is_refused, with_its_scope_alone_every_rpc_succeeds);
 
 /// The scope that the contract states for an RPC, or else for its whole service.
-fn scope_of(method: &MethodDescriptor) -> &'static str {
+pub fn scope_of(method: &MethodDescriptor) -> &'static str {
     let file = method.parent_file();
     let source = file.file_descriptor_proto().source_code_info.as_ref().unwrap();
     let comment = |path: &[i32]| {

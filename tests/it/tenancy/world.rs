@@ -50,7 +50,7 @@ fn named(rpc: &'static str, message: &impl Message, not_found: &'static str) -> 
 
 const NO_ORGANIZATION: &str = "ORGANIZATION_NOT_FOUND";
 /// The external id of acme.
-const EXTERNAL_ID: &str = "customer 1";
+pub const EXTERNAL_ID: &str = "customer 1";
 const NO_CURSOR: &str = "CURSOR_NOT_FOUND";
 
 pub fn export_of(organization: &str) -> CreateExportRequest {
@@ -76,8 +76,23 @@ pub fn stream_of(organization: &str) -> LogStreamsCreateRequest {
 }
 
 impl World {
+    /// Makes everything where events register no organizations.
+    pub async fn with_organizations(server: TestServer) -> Self {
+        let beta = OrganizationsCreateRequest {
+            name: "beta".into(),
+            organization_id: "beta".into(),
+            ..Default::default()
+        };
+        Self::create_with(server, Some(beta)).await
+    }
+
     /// Makes everything.
     pub async fn create(server: TestServer) -> Self {
+        Self::create_with(server, None).await
+    }
+
+    /// The same, with another organization that is created after acme.
+    async fn create_with(server: TestServer, other: Option<OrganizationsCreateRequest>) -> Self {
         let mut client = server.client().await;
         for action in ["doc.read", "doc.secret"] {
             client.create_action_schema(schema_for(action)).await.unwrap();
@@ -89,6 +104,9 @@ impl World {
             ..Default::default()
         };
         server.organizations().await.create(acme).await.unwrap();
+        if let Some(other) = other {
+            server.organizations().await.create(other).await.unwrap();
+        }
         let created = client.create_event(create_event("acme", "doc.read")).await.unwrap();
         client.create_event(create_event("acme", "doc.secret")).await.unwrap();
         client.create_event(create_event("beta", "doc.read")).await.unwrap();

@@ -228,7 +228,7 @@ impl Evidence {
         assert!(first.starts_with(&wanted), "{attack}: {outcome:?}");
         assert!(!outcome.stdout.contains("hooli"), "{attack}: {outcome:?}");
         let sum = outcome.stdout.lines().last().unwrap();
-        assert!(sum.starts_with("TAMPERED: 1 of 3 logs"), "{attack}: {outcome:?}");
+        assert!(sum.starts_with("TAMPERED: 1 of 4 logs"), "{attack}: {outcome:?}");
         println!("{attack}:\n{}", outcome.stdout);
         self.restore().await;
     }
