@@ -11,14 +11,15 @@ use sea_orm::{
     ColumnTrait, Condition, DbErr, ExprTrait, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait,
     Statement, Value, sea_query::Expr,
 };
-use sqlx::PgPool;
 use tokio::sync::mpsc;
 
 use super::{
     Engine, Result, Store, StoreError,
     entity::event,
     events::{matching, selection},
-    fixed, from_column, to_column,
+    fixed, from_column,
+    pool::Pool,
+    to_column,
 };
 use crate::{
     domain::{
@@ -121,11 +122,11 @@ impl ExportRows {
 }
 
 /// From where rows are read.
-pub(super) enum ExportSource<'a> {
+pub(super) enum ExportSource {
     /// A SQLite file.
     File(PathBuf),
     /// A PostgreSQL server.
-    Server(&'a PgPool),
+    Server(Box<Pool>),
 }
 
 /// The last row that was read: `occurred_at` and sequence.
@@ -152,7 +153,7 @@ impl Store {
         match self.export_source() {
             ExportSource::File(path) => sqlite::read(path, self.engine, export, order, taker).await,
             ExportSource::Server(pool) => {
-                postgres::read(pool, self.engine, export, order, taker).await
+                postgres::read(&pool, self.engine, export, order, taker).await
             }
         }
     }

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use super::{Argument, BYTES, ExportOrder, ExportRows, Place, ROWS, arguments, statement};
 use crate::{
     domain::export::Export,
-    store::{Engine, Result, StoreError},
+    store::{Engine, Result, StoreError, pool::Pool},
 };
 
 /// A piece ends early with so many bytes: rows are hardly ever that large.
 const MOST_BYTES: usize = 8 * BYTES;
 
 pub(super) async fn read(
-    pool: &PgPool,
+    pool: &Pool,
     engine: Engine,
     export: &Export,
     order: ExportOrder,
@@ -28,7 +28,8 @@ pub(super) async fn read(
     let mut after = None;
     loop {
         let statement = statement(engine, export, order, after);
-        let (rows, last) = piece(pool, statement, order).await?;
+        let piece = Box::pin(async { piece(&pool.postgres(), statement, order).await });
+        let (rows, last) = pool.losses().unless_lost(piece).await?;
         if last.is_none() || (!rows.is_empty() && taker.send(rows).await.is_err()) {
             return Ok(());
         }
