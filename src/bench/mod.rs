@@ -38,7 +38,8 @@ use self::{
     sample::Sample,
     server::Server,
     topics::{
-        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts, watch,
+        batch, create, forward, ingest as streams, long_log, memory, organizations, receipts,
+        start, watch,
     },
 };
 pub use self::{
@@ -152,6 +153,9 @@ impl Bench {
     async fn sections(&self, ground: &Ground) -> Result<Vec<Section>> {
         let wanted = |topic| self.topics.contains(&topic);
         let mut sections = Vec::new();
+        if wanted(Topic::Start) {
+            sections.push(start::run(ground).await?);
+        }
         if wanted(Topic::Create) {
             sections.push(create::run(ground).await?);
         }
