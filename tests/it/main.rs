@@ -29,6 +29,7 @@ mod object_store;
 mod operations;
 mod organizations;
 mod program;
+mod properties;
 mod receivers;
 mod refusals;
 mod rest;
