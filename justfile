@@ -171,10 +171,21 @@ torture-streams ROUNDS="200":
     AUDIT_LOGS_TEST_POSTGRES=required AUDIT_LOGS_TEST_STREAM_ROUNDS={{ ROUNDS }} \
         cargo test --locked --test it log_streams::kills -- --nocapture
 
-# Feeds the decoder of REST requests with what libFuzzer makes up, for that many seconds. Needs
+# Feeds each decoder with what libFuzzer makes up, for that many seconds. Needs
 # `cargo install cargo-fuzz` and a C++ compiler; without sanitizers a stable toolchain will do.
-fuzz SECONDS="60":
-    cargo fuzz run --sanitizer none rest_request -- -max_total_time={{ SECONDS }}
+fuzz SECONDS="60" *TARGETS="create_event evidence rest_request stored_event":
+    for target in {{ TARGETS }}; do \
+        cargo fuzz run --sanitizer none "$target" -- -max_total_time={{ SECONDS }}; \
+    done
+
+# The property tests alone, with so many cases each.
+properties CASES="20000":
+    PROPTEST_CASES={{ CASES }} cargo test --locked --test it properties::
+
+# A real server at half of what it can, restarted now and then; writes docs/soak-<engine>.svg and .json.
+soak MINUTES="60" ENGINE="sqlite":
+    cargo build --release --locked --bin audit-logs
+    python3 scripts/soak.py {{ MINUTES }} {{ ENGINE }}
 
 # Runs the README's own command for the main job. CI runs it, so the README cannot be wrong.
 readme-run: (readme-block "run")

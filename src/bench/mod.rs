@@ -40,7 +40,7 @@ use self::{
     server::Server,
     topics::{
         batch, create, forward, ingest as streams, long_log, memory, organizations, receipts,
-        telemetry, tls, watch,
+        start, telemetry, tls, watch,
     },
 };
 pub use self::{
@@ -154,6 +154,9 @@ impl Bench {
     async fn sections(&self, ground: &Ground) -> Result<Vec<Section>> {
         let wanted = |topic| self.topics.contains(&topic);
         let mut sections = Vec::new();
+        if wanted(Topic::Start) {
+            sections.push(start::run(ground).await?);
+        }
         if wanted(Topic::Create) {
             sections.push(create::run(ground).await?);
         }

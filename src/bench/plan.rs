@@ -23,6 +23,8 @@ impl fmt::Display for Backend {
 /// A part of the benchmark that can be asked for alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
+    /// Cold start and idle memory.
+    Start,
     /// One event per call, at several numbers in flight.
     Create,
     /// Many events per call.
@@ -51,7 +53,8 @@ pub enum Topic {
 
 impl Topic {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
+        Self::Start,
         Self::Create,
         Self::Batch,
         Self::Ingest,
@@ -68,6 +71,7 @@ impl Topic {
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Start => "start",
             Self::Create => "create",
             Self::Batch => "batch",
             Self::Ingest => "ingest",

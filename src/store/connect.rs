@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
+    ConnectOptions, ConnectionTrait, Statement,
     sqlx::{
         Connection, Executor,
         postgres::PgConnectOptions,
@@ -14,7 +14,11 @@ use sea_orm::{
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::{Engine, LogWriter, Result, Store, StoreError, export_rows::ExportSource};
+use super::{
+    Engine, LogWriter, Result, Store, StoreError,
+    export_rows::ExportSource,
+    pool::{Losses, Pool, Pulse},
+};
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -64,40 +68,45 @@ pub struct PoolState {
 impl Store {
     /// Makes the pools. PostgreSQL is not contacted yet; a SQLite file is created if need be.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
-        let engine = Engine::of_url(&options.url)?;
+        let (engine, losses) = (Engine::of_url(&options.url)?, Losses::default());
         let scanning = (options.max_connections / 4).max(1);
         let exporting = scanning.max(EXPORTING);
         let keyed = options.max_connections.saturating_sub(scanning + exporting).max(1);
         match engine {
             Engine::Postgres => {
                 // The driver's own complaint would repeat the URL, which may hold a password.
-                if PgConnectOptions::from_str(&options.url).is_err() {
+                let Ok(server) = PgConnectOptions::from_str(&options.url) else {
                     let message = "database_url is not a valid postgres:// URL";
                     return Err(StoreError::Setting(message.to_owned()));
-                }
+                };
                 let url = &options.url;
-                let pool = postgres_pool(url, keyed, STATEMENT_TIMEOUT, &[]).await?;
-                let scanner = postgres_pool(url, scanning, SCAN_TIMEOUT, PLAN_BY_VALUES).await?;
-                let exporter = postgres_pool(url, exporting, SCAN_TIMEOUT, NEVER_SORT).await?;
+                let open = async |options| Pool::open(options, &losses).await;
+                let pool = open(postgres_options(url, keyed, STATEMENT_TIMEOUT, &[])).await?;
+                let scanner = postgres_options(url, scanning, SCAN_TIMEOUT, PLAN_BY_VALUES);
+                let scanner = open(scanner).await?;
+                let exporter = postgres_options(url, exporting, SCAN_TIMEOUT, NEVER_SORT);
+                let exporter = open(exporter).await?;
+                let pools = vec![pool.clone(), scanner.clone(), exporter.clone()];
+                let pulse = Some(Arc::new(Pulse::new(server, pools, &losses)));
                 let (writer, reader, estimates) = (pool.clone(), pool, one_at_a_time());
-                Ok(Self { engine, writer, reader, scanner, exporter, estimates })
+                Ok(Self { engine, writer, reader, scanner, exporter, pulse, estimates })
             }
             Engine::Sqlite => {
                 create_parent(&sqlite_path(&options.url)?)?;
                 let url = sqlite_url(&options.url)?;
                 // SQLite has one writer at a time; a queue for one connection is fairer than a race
                 // for the lock.
-                let writer = Database::connect(sqlite_options(&url, 1)).await?;
+                let writer = Pool::open(sqlite_options(&url, 1), &losses).await?;
                 let readers = async |count| {
                     let mut reading = sqlite_options(&url, count);
                     reading.connect_lazy(true);
-                    Database::connect(reading).await
+                    Pool::open(reading, &losses).await
                 };
                 // What exports read comes past the pools.
                 let keyed = options.max_connections.saturating_sub(scanning + 1).max(1);
                 let (reader, scanner) = (readers(keyed).await?, readers(scanning).await?);
                 let (exporter, estimates) = (readers(1).await?, one_at_a_time());
-                Ok(Self { engine, writer, reader, scanner, exporter, estimates })
+                Ok(Self { engine, writer, reader, scanner, exporter, pulse: None, estimates })
             }
         }
     }
@@ -106,10 +115,10 @@ impl Store {
     /// turns with the other writes of this process; on PostgreSQL it has a connection of its own.
     pub fn log_writer(&self) -> LogWriter {
         match self.engine {
-            Engine::Sqlite => LogWriter::sqlite(self.writer.get_sqlite_connection_pool().clone()),
+            Engine::Sqlite => LogWriter::sqlite(self.writer.sqlite()),
             Engine::Postgres => {
-                let pool = self.writer.get_postgres_connection_pool();
-                LogWriter::postgres(pool.connect_options().as_ref().clone())
+                let options = self.writer.postgres().connect_options();
+                LogWriter::postgres(options.as_ref().clone(), self.writer.losses().clone())
             }
         }
     }
@@ -120,41 +129,39 @@ impl Store {
             Engine::Sqlite => vec![("write", &self.writer), ("read", &self.reader)],
             Engine::Postgres => vec![("calls", &self.reader)],
         };
-        let named =
-            named.into_iter().chain([("lists", &self.scanner), ("exports", &self.exporter)]);
-        named
-            .map(|(name, connection)| {
-                let (open, idle, most) = match self.engine {
-                    Engine::Sqlite => {
-                        let pool = connection.get_sqlite_connection_pool();
-                        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-                    }
-                    Engine::Postgres => {
-                        let pool = connection.get_postgres_connection_pool();
-                        (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-                    }
-                };
-                PoolState { name, open, idle, most }
-            })
-            .collect()
+        let rest = [("lists", &self.scanner), ("exports", &self.exporter)];
+        let state = |(name, pool): (&'static str, &Pool)| {
+            let (open, idle, most) = match self.engine {
+                Engine::Sqlite => {
+                    let pool = pool.sqlite();
+                    (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+                }
+                Engine::Postgres => {
+                    let pool = pool.postgres();
+                    (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+                }
+            };
+            PoolState { name, open, idle, most }
+        };
+        named.into_iter().chain(rest).map(state).collect()
     }
 
     /// From where exports are read: on SQLite past the pools, by a connection of their own.
-    pub(super) fn export_source(&self) -> ExportSource<'_> {
+    pub(super) fn export_source(&self) -> ExportSource {
         match self.engine {
             Engine::Sqlite => {
-                let pool = self.scanner.get_sqlite_connection_pool();
+                let pool = self.scanner.sqlite();
                 ExportSource::File(pool.connect_options().get_filename().to_path_buf())
             }
-            Engine::Postgres => ExportSource::Server(self.exporter.get_postgres_connection_pool()),
+            Engine::Postgres => ExportSource::Server(Box::new(self.exporter.clone())),
         }
     }
 
     /// Connects to a database that is there, for reading only: nothing that is done with this store
     /// changes it.
     pub async fn connect_read_only(options: &StoreOptions) -> Result<Self> {
-        let engine = Engine::of_url(&options.url)?;
-        let pool = match engine {
+        let (engine, losses) = (Engine::of_url(&options.url)?, Losses::default());
+        let connect = match engine {
             Engine::Postgres => {
                 let url = &options.url;
                 let mut connect = base_options(url, options.max_connections);
@@ -162,7 +169,7 @@ impl Store {
                 connect.map_sqlx_postgres_opts(|postgres| {
                     postgres.options([("default_transaction_read_only", "on")])
                 });
-                Database::connect(connect).await?
+                connect
             }
             Engine::Sqlite => {
                 let url = sqlite_url(&options.url)?;
@@ -170,12 +177,13 @@ impl Store {
                 connect.map_sqlx_sqlite_opts(|sqlite| {
                     sqlite.read_only(true).busy_timeout(ACQUIRE_TIMEOUT)
                 });
-                Database::connect(connect).await?
+                connect
             }
         };
+        let pool = Pool::open(connect, &losses).await?;
         let (writer, reader, exporter) = (pool.clone(), pool.clone(), pool.clone());
         let estimates = one_at_a_time();
-        Ok(Self { engine, writer, reader, scanner: pool, exporter, estimates })
+        Ok(Self { engine, writer, reader, scanner: pool, exporter, pulse: None, estimates })
     }
 
     /// Brings the schema up to date, and gives logs from before there were trees their trees. Safe
@@ -205,7 +213,7 @@ impl Store {
         if let Some(setting) = self.engine.short_waits_for_locks() {
             transaction.execute_unprepared(setting).await?;
         }
-        Migrator::up(&transaction, None).await?;
+        Migrator::up(transaction.inner(), None).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -217,15 +225,19 @@ impl Store {
         if !exists {
             return Err(StoreError::NotMigrated);
         }
-        let standing = migrations::standing(&self.writer).await?;
+        let standing = migrations::standing(&self.writer.current()).await?;
         if !standing.later.is_empty() {
             info!(later = ?standing.later, "the database has the schema of a later version");
         }
         if standing.missing.is_empty() { Ok(()) } else { Err(StoreError::NotMigrated) }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers. If it is silent, those who wait for its answers are told that it is
+    /// not available.
     pub async fn ping(&self) -> Result<()> {
+        if let Some(pulse) = &self.pulse {
+            pulse.feel().await?;
+        }
         let statement = Statement::from_string(self.engine.backend(), "SELECT 1");
         self.reader.query_one_raw(statement).await?;
         Ok(())
@@ -253,22 +265,22 @@ impl Store {
     }
 
     /// The connection for statements outside a transaction.
-    pub(super) fn writer(&self) -> &DatabaseConnection {
+    pub(super) fn writer(&self) -> &Pool {
         &self.writer
     }
 
     /// The connection for reads by key.
-    pub(super) fn reader(&self) -> &DatabaseConnection {
+    pub(super) fn reader(&self) -> &Pool {
         &self.reader
     }
 
     /// The connection for reads of many rows.
-    pub(super) fn scanner(&self) -> &DatabaseConnection {
+    pub(super) fn scanner(&self) -> &Pool {
         &self.scanner
     }
 
     /// The connection for what exports ask beside their rows.
-    pub(super) fn exporter(&self) -> &DatabaseConnection {
+    pub(super) fn exporter(&self) -> &Pool {
         &self.exporter
     }
 }
@@ -277,12 +289,12 @@ fn one_at_a_time() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(1))
 }
 
-async fn postgres_pool(
+fn postgres_options(
     url: &str,
     max_connections: u32,
     statement_timeout: Duration,
     settings: &'static [(&str, &str)],
-) -> Result<DatabaseConnection> {
+) -> ConnectOptions {
     let mut connect = base_options(url, max_connections);
     connect.connect_lazy(true).statement_timeout(statement_timeout);
     connect.map_sqlx_postgres_opts(|postgres| postgres.options(settings.iter().copied()));
@@ -291,7 +303,7 @@ async fn postgres_pool(
             Box::pin(async move { connection.execute(COMMIT_IS_DURABLE).await.map(|_| ()) })
         })
     });
-    Ok(Database::connect(connect).await?)
+    connect
 }
 
 fn base_options(url: &str, max_connections: u32) -> ConnectOptions {

@@ -1,14 +1,15 @@
 //! Legal holds, and the deletion of organizations, which they forbid.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QuerySelect, Set, Statement, Value, sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
+    Statement, Value, sea_query::Expr,
 };
 
 use super::{
     Result, Store, StoreError,
     entity::{log_retention, organization},
     from_column,
+    pool::Transaction,
 };
 use crate::domain::{
     caller::Tenant,
@@ -100,7 +101,7 @@ impl Store {
 /// The row of an organization that is not deleted. Who places a hold and who deletes come one after
 /// the other.
 async fn lock_organization(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: &Tenant,
 ) -> Result<Option<organization::Model>> {
     let query = organization::scoped(&tenant.environment)

@@ -1,8 +1,7 @@
 //! Which replica forwards which log, and how far it is.
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    Set,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
     sea_query::{Expr, OnConflict},
 };
 
@@ -11,6 +10,7 @@ use super::{
     entity::{log_stream, log_stream_dead_letter},
     from_column,
     log_streams::{StoredLogStream, key, of, present, state, stored},
+    pool::Transaction,
     to_column,
 };
 use crate::domain::{
@@ -235,7 +235,7 @@ impl Store {
 }
 
 async fn note_delivery(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     owner: &str,
     delivery: &Delivery,
 ) -> Result<bool> {
@@ -268,7 +268,7 @@ async fn note_delivery(
 
 /// An event can become a dead letter again, after a replay.
 async fn insert_dead_letter(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     key: &LogStreamKey,
     letter: &DeadLetter,
 ) -> Result<()> {

@@ -1,14 +1,15 @@
 //! Building the trees of logs that were written before there were trees.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set, Statement, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set, Statement, Value,
 };
 use tracing::{error, info};
 
 use super::{
     Result, Store,
     entity::{checkpoint, event, log_head, log_tile},
+    pool::Transaction,
     to_column,
 };
 use crate::{
@@ -77,7 +78,7 @@ impl Store {
 /// Appends the next leaves of a log to its tree, and stores the tiles that become full. False if the
 /// next event is not there, or has no leaf hash.
 async fn grow(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     organization: &OrganizationId,
     tree: &mut Rebuild,
     size: i64,
@@ -107,7 +108,7 @@ async fn grow(
 }
 
 async fn store_tile(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     organization: &OrganizationId,
     full: FullTile,
 ) -> Result<()> {

@@ -26,6 +26,7 @@ mod missing_trees;
 mod notify;
 mod organizations;
 mod paging;
+mod pool;
 mod retention;
 mod signing_keys;
 mod tree;
@@ -34,12 +35,10 @@ mod watch;
 
 use std::sync::Arc;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions};
 use tokio::sync::Semaphore;
 
+use self::pool::{Pool, Pulse, Transaction};
 pub use self::{
     actions::NewSchema,
     append::{Appended, BatchTimes, EventColumns, LogWriter, PreparedEvent, Written},
@@ -71,14 +70,16 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     engine: Engine,
     /// SQLite: the one connection that writes. PostgreSQL: the same pool as `reader`.
-    writer: DatabaseConnection,
+    writer: Pool,
     /// For reads by key, which every call needs.
-    reader: DatabaseConnection,
+    reader: Pool,
     /// For reads that may look at many rows, such as lists of events: they can be slow, and must not take
     /// the connections that everything else needs.
-    scanner: DatabaseConnection,
+    scanner: Pool,
     /// For exports: slow lists must not keep them from their rows, nor they the lists.
-    exporter: DatabaseConnection,
+    exporter: Pool,
+    /// Whether the server is there at all; a file always is.
+    pulse: Option<Arc<Pulse>>,
     /// Whose turn it is to count the rows of an export.
     estimates: Arc<Semaphore>,
 }
@@ -97,7 +98,7 @@ impl Store {
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once: a transaction
     /// that reads first and writes later could not get it any more (`SQLITE_BUSY_SNAPSHOT`).
-    async fn begin(&self) -> Result<DatabaseTransaction> {
+    async fn begin(&self) -> Result<Transaction> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
@@ -107,7 +108,7 @@ impl Store {
 
     /// Begins a transaction that no other replica's of this kind runs beside: for what must happen
     /// once in the deployment.
-    async fn begin_alone(&self) -> Result<DatabaseTransaction> {
+    async fn begin_alone(&self) -> Result<Transaction> {
         let transaction = self.begin().await?;
         if let Some(lock) = self.engine.be_alone() {
             transaction.execute_unprepared(lock).await?;

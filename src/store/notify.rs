@@ -4,7 +4,7 @@
 use sea_orm::{ConnectionTrait, Statement};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use super::{Result, Store};
+use super::{Result, Store, StoreError, pool::Losses};
 
 /// The channel of all replicas on one database.
 const CHANNEL: &str = "audit_logs";
@@ -14,7 +14,7 @@ pub const MESSAGE_BYTES: usize = 7_900;
 
 /// A connection that hears what replicas tell, this one's own messages among them.
 #[derive(Debug)]
-pub struct Listener(PgListener);
+pub struct Listener(PgListener, Losses);
 
 impl Store {
     /// Whether replicas can tell each other something through this database.
@@ -24,13 +24,13 @@ impl Store {
 
     /// Begins to listen, over a connection of its own.
     pub async fn listen(&self) -> Result<Listener> {
-        let options = self.writer().get_postgres_connection_pool().connect_options();
+        let options = self.writer().postgres().connect_options();
         let pool = PgPoolOptions::new().max_connections(1);
         let pool = pool.connect_lazy_with(options.as_ref().clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
-        Ok(Listener(listener))
+        Ok(Listener(listener, self.writer().losses().clone()))
     }
 
     /// Tells all who listen. A message has at most [`MESSAGE_BYTES`].
@@ -48,6 +48,8 @@ impl Store {
 impl Listener {
     /// The next message; `None` when the connection was lost, and messages with it.
     pub async fn next(&mut self) -> Result<Option<String>> {
-        Ok(self.0.try_recv().await?.map(|message| message.payload().to_owned()))
+        let Self(listener, losses) = self;
+        let heard = async { Ok::<_, StoreError>(listener.try_recv().await?) };
+        Ok(losses.unless_lost(heard).await?.map(|message| message.payload().to_owned()))
     }
 }

@@ -1,8 +1,8 @@
 //! Organizations.
 
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Select,
-    Set, TryInsertResult, sea_query::OnConflict,
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Select, Set, TryInsertResult,
+    sea_query::OnConflict,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -10,6 +10,7 @@ use super::{
     Engine, Result, Store, StoreError,
     entity::{log_head, organization},
     paging::read_page,
+    pool::Transaction,
 };
 use crate::domain::{
     caller::{Caller, Tenant},
@@ -250,7 +251,7 @@ fn details(of: &Organization) -> Result<organization::ActiveModel> {
 }
 
 async fn write_details(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: &Tenant,
     changed: &Organization,
 ) -> Result<()> {

@@ -1,12 +1,9 @@
 //! Reading one page of a list by keyset: no OFFSET, so every page costs the same.
 
 use futures::TryStreamExt;
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    Value,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value};
 
-use super::Result;
+use super::{Result, pool::Pool};
 use crate::domain::{
     limits::PAGE_BYTES,
     page::{Cursor, Order, Page, PageRequest},
@@ -16,7 +13,7 @@ use crate::domain::{
 /// `bytes` tells the size, have more than [`PAGE_BYTES`]; it keeps at least one. Rows are read one by
 /// one, so that memory is bounded by the same number.
 pub(super) async fn read_page<E, K>(
-    connection: &DatabaseConnection,
+    connection: &Pool,
     query: Select<E>,
     key: E::Column,
     request: &PageRequest<K>,

@@ -6,15 +6,14 @@
 
 use std::ops::Range;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, EntityTrait, QueryResult, QuerySelect, Set, Statement,
-    Value,
-};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryResult, QuerySelect, Set, Statement, Value};
 
 use super::{
     Result, Store, StoreError,
     entity::{log_head, log_retention},
-    from_column, to_column,
+    from_column,
+    pool::Transaction,
+    to_column,
 };
 use crate::{
     domain::{
@@ -129,7 +128,7 @@ fn aged_log(row: &QueryResult, rule: RetentionRule) -> Result<AgedLog> {
 /// One step, within its transaction.
 struct Erasing<'a> {
     store: &'a Store,
-    transaction: &'a DatabaseTransaction,
+    transaction: &'a Transaction,
     organization: &'a OrganizationId,
 }
 

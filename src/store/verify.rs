@@ -176,9 +176,9 @@ impl Store {
     pub async fn log_snapshot(&self, organization: &OrganizationId) -> Result<LogSnapshot> {
         let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
         let transaction = if self.engine.snapshot_needs_isolation() {
-            self.scanner().begin_with_config(Some(isolation), Some(access)).await?
+            self.scanner().current().begin_with_config(Some(isolation), Some(access)).await?
         } else {
-            self.scanner().begin().await?
+            self.scanner().current().begin().await?
         };
         let organization = organization.to_string();
         Ok(LogSnapshot { transaction, engine: self.engine, organization })

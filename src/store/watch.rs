@@ -6,15 +6,15 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::{
     Result, Store, StoreError,
     entity::{api_key, event, log_head, organization},
     events::{matching, present, selection},
-    fixed, from_column, to_column,
+    fixed, from_column,
+    pool::Pool,
+    to_column,
 };
 use crate::{
     domain::{
@@ -172,7 +172,7 @@ fn padded<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 async fn first(
-    connection: &DatabaseConnection,
+    connection: &Pool,
     query: Select<event::Entity>,
     from: u64,
 ) -> Result<Option<(u64, Timestamp)>> {
@@ -209,7 +209,7 @@ pub(super) fn part(
 }
 
 async fn read_part(
-    connection: &DatabaseConnection,
+    connection: &Pool,
     query: Select<event::Entity>,
     range: Range<u64>,
     bounds: PartBounds,

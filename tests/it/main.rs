@@ -33,6 +33,7 @@ mod observability;
 mod operations;
 mod organizations;
 mod program;
+mod properties;
 mod receivers;
 mod refusals;
 mod rest;

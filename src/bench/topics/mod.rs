@@ -9,6 +9,7 @@ pub mod long_log;
 pub mod memory;
 pub mod organizations;
 pub mod receipts;
+pub mod start;
 pub mod telemetry;
 pub mod tls;
 pub mod watch;

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use sqlx::{SqlitePool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, pool::Losses};
 use crate::{
     domain::{
         event::Event,
@@ -146,8 +146,8 @@ impl LogWriter {
     }
 
     /// Appends over a connection of its own, made when it is first used.
-    pub(super) fn postgres(options: PgConnectOptions) -> Self {
-        Self { connection: Connection::Postgres(Box::new(postgres::Writer::new(options))) }
+    pub(super) fn postgres(options: PgConnectOptions, losses: Losses) -> Self {
+        Self { connection: Connection::Postgres(Box::new(postgres::Writer::new(options, losses))) }
     }
 
     /// Puts events at the end of their logs, in the order given, and returns where they are, in the

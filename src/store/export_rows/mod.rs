@@ -11,7 +11,6 @@ use std::{ops::Range, path::PathBuf};
 use sea_orm::{
     ColumnTrait, Condition, DbErr, PaginatorTrait, QueryOrder, QuerySelect, Statement, Value,
 };
-use sqlx::PgPool;
 use tokio::sync::mpsc;
 
 use self::reading::Reading;
@@ -19,7 +18,9 @@ use super::{
     Result, Store, StoreError,
     entity::event,
     events::{matching, selection},
-    fixed, from_column, to_column,
+    fixed, from_column,
+    pool::Pool,
+    to_column,
 };
 use crate::{
     domain::{
@@ -122,11 +123,11 @@ impl ExportRows {
 }
 
 /// From where rows are read.
-pub(super) enum ExportSource<'a> {
+pub(super) enum ExportSource {
     /// A SQLite file.
     File(PathBuf),
     /// A PostgreSQL server.
-    Server(&'a PgPool),
+    Server(Box<Pool>),
 }
 
 /// Where a row is: `occurred_at` and sequence. In the order of sequences the former says nothing.
@@ -164,7 +165,7 @@ impl Store {
         let reading = Reading::new(self.engine, export, order, erased);
         match self.export_source() {
             ExportSource::File(path) => sqlite::read(path, reading, taker).await,
-            ExportSource::Server(pool) => postgres::read(pool, reading, taker).await,
+            ExportSource::Server(pool) => postgres::read(&pool, reading, taker).await,
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Argument, BYTES, ExportOrder, ExportRows, Piece, Place, ROWS, Reading, arguments};
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, pool::Pool};
 
 /// A piece ends early with so many bytes: rows are hardly ever that large.
 const MOST_BYTES: usize = 8 * BYTES;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_millis(250);
 
 pub(super) async fn read(
-    pool: &PgPool,
+    pool: &Pool,
     mut reading: Reading,
     taker: &mpsc::Sender<ExportRows>,
 ) -> Result<()> {
@@ -63,16 +63,25 @@ where
 }
 
 /// The place of a row, if there is one.
-async fn place(pool: &PgPool, statement: Statement) -> Result<Option<Place>> {
+async fn place(pool: &Pool, statement: Statement) -> Result<Option<Place>> {
     let bound = bound(&statement)?;
-    // The statement was built from parts that are ours; what callers sent is in its arguments.
-    let query = sqlx::query_with(AssertSqlSafe(statement.sql), bound);
-    let Some(row) = query.fetch_optional(pool).await? else { return Ok(None) };
-    Ok(Some((row.try_get(0)?, row.try_get(1)?)))
+    let server = pool.postgres();
+    let look = Box::pin(async {
+        // The statement was built from parts that are ours; what callers sent is in its arguments.
+        let query = sqlx::query_with(AssertSqlSafe(statement.sql), bound);
+        let Some(row) = query.fetch_optional(&server).await? else { return Ok(None) };
+        Ok(Some((row.try_get(0)?, row.try_get(1)?)))
+    });
+    pool.losses().unless_lost(look).await
 }
 
 /// Some rows.
-async fn piece(pool: &PgPool, statement: Statement, order: ExportOrder) -> Result<Piece> {
+async fn piece(pool: &Pool, statement: Statement, order: ExportOrder) -> Result<Piece> {
+    let server = pool.postgres();
+    pool.losses().unless_lost(Box::pin(read_piece(&server, statement, order))).await
+}
+
+async fn read_piece(pool: &PgPool, statement: Statement, order: ExportOrder) -> Result<Piece> {
     let bound = bound(&statement)?;
     let query = sqlx::query_with(AssertSqlSafe(statement.sql), bound);
     let mut stream = query.fetch(pool);

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+/// What a message of CreateEvent says; nothing is refused yet.
 pub fn new_event(request: v1::CreateEventRequest) -> NewEvent {
     NewEvent {
         organization_id: request.organization_id,

@@ -11,6 +11,7 @@ mod values;
 mod watch;
 
 pub use self::{
-    api_keys::ApiKeysService, audit_logs::AuditLogsService, log_streams::LogStreamsService,
-    organizations::OrganizationsService, transparency_log::TransparencyLogService,
+    api_keys::ApiKeysService, audit_logs::AuditLogsService, convert::new_event,
+    log_streams::LogStreamsService, organizations::OrganizationsService,
+    transparency_log::TransparencyLogService,
 };

@@ -1,11 +1,12 @@
 //! A stand-in for the network between the service and its database, which a test can break.
 
-use std::net::SocketAddr;
+use std::{future::pending, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     sync::watch,
+    time::sleep,
 };
 
 /// What becomes of connections.
@@ -19,11 +20,16 @@ pub enum Line {
     Silent,
     /// The database hears everything, and its answers are lost.
     AnswersLost,
+    /// They work, and each answer comes so much later.
+    Slow(Duration),
 }
 
 /// Forwards a port of its own to the database.
 pub struct Proxy {
-    database: SocketAddr,
+    /// Where it is, for new connections.
+    database: watch::Sender<SocketAddr>,
+    /// How often connections were forsaken.
+    forsaken: watch::Sender<u32>,
     address: SocketAddr,
     /// Bound, so that the port is ours, but not listening, so that it refuses.
     closed: Option<TcpSocket>,
@@ -41,8 +47,9 @@ impl Proxy {
         let address = socket.local_addr().unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(address.port())).unwrap();
-        let line = watch::channel(Line::Open).0;
-        (Self { database, address, closed: Some(socket), line }, url.into())
+        let (line, forsaken) = (watch::channel(Line::Open).0, watch::channel(0).0);
+        let database = watch::channel(database).0;
+        (Self { database, forsaken, address, closed: Some(socket), line }, url.into())
     }
 
     /// The same with the port open.
@@ -58,12 +65,26 @@ impl Proxy {
         let Some(socket) = self.closed.take() else { return };
         let listener = socket.listen(64).unwrap();
         assert_eq!(listener.local_addr().unwrap(), self.address);
-        let (database, line) = (self.database, self.line.subscribe());
+        let (database, line) = (self.database.subscribe(), self.line.subscribe());
+        let forsaken = self.forsaken.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, database, line.clone()));
+                let database = *database.borrow();
+                let connection = connect(client, database, line.clone(), forsaken.clone());
+                tokio::spawn(connection);
             }
         });
+    }
+
+    /// Leads new connections elsewhere, as a virtual address does that moves.
+    pub fn lead_to(&self, database: SocketAddr) {
+        self.database.send_replace(database);
+    }
+
+    /// Never again lets anything through the connections that are there, nor ends them: as when the
+    /// machine at their other end is gone.
+    pub fn forsake(&self) {
+        self.forsaken.send_modify(|times| *times += 1);
     }
 
     /// Whether no connection is left.
@@ -73,15 +94,22 @@ impl Proxy {
     }
 }
 
-async fn connect(client: TcpStream, database: SocketAddr, line: watch::Receiver<Line>) {
+async fn connect(
+    client: TcpStream,
+    database: SocketAddr,
+    line: watch::Receiver<Line>,
+    mut forsaken: watch::Receiver<u32>,
+) {
     let mut cut = line.clone();
+    // What became of older connections does not matter.
+    forsaken.mark_unchanged();
     let forward_both = async {
         let Ok(server) = TcpStream::connect(database).await else { return };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = forward(from_client, to_server, line.clone(), false) => {}
-            () = forward(from_server, to_client, line, true) => {}
+            () = forward(from_client, to_server, line.clone(), forsaken.clone(), false) => {}
+            () = forward(from_server, to_client, line, forsaken, true) => {}
         }
     };
     tokio::select! {
@@ -95,15 +123,25 @@ async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut line: watch::Receiver<Line>,
+    mut forsaken: watch::Receiver<u32>,
     answers: bool,
 ) {
     let mut buffer = vec![0; 16_384];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+    loop {
+        let read = tokio::select! {
+            // The sockets stay as they are.
+            Ok(()) = forsaken.changed() => pending().await,
+            read = from.read(&mut buffer) => read,
+        };
+        let Ok(count @ 1..) = read else { return };
         if line.wait_for(|line| *line != Line::Silent).await.is_err() {
             return;
         }
-        if answers && *line.borrow() == Line::AnswersLost {
-            continue;
+        let now = *line.borrow();
+        match now {
+            Line::AnswersLost if answers => continue,
+            Line::Slow(delay) if answers => sleep(delay).await,
+            _ => {}
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

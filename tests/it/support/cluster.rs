@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::Write,
+    net::SocketAddr,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{disk::SmallDisk, postgres::free_port};
+use sea_orm::{ConnectionTrait, Database, Statement};
+
+use super::{disk::SmallDisk, postgres::free_port, until};
 
 /// Where the tables are, below the directory of a cluster.
 const DATA: &str = "data";
@@ -149,10 +152,10 @@ impl Cluster {
     pub fn resume(&mut self) {
         let directory = self.directory.display();
         let script = format!(
-            "'{}' -D '{directory}/{DATA}' {} -c max_connections=400 -c port={} -c listen_addresses=127.0.0.1 \
+            "'{}' -D '{directory}/{DATA}' -c max_connections=400 {} -c port={} -c listen_addresses=127.0.0.1 \
              -c unix_socket_directories='{directory}' >>'{directory}/log' 2>&1 & \
-             server=$!; read -r order; kill -QUIT $server 2>/dev/null; wait $server; \
-             [ \"$order\" = keep ] || rm -rf '{directory}'",
+             server=$!; read -r order; kill -QUIT $server 2>/dev/null; kill -CONT $server 2>/dev/null; \
+             wait $server; [ \"$order\" = keep ] || rm -rf '{directory}'",
             self.binaries.join("postgres").display(),
             self.options,
             self.port,
@@ -183,6 +186,79 @@ impl Cluster {
         }
     }
 
+    /// Freezes every process of it where it is (SIGSTOP): sockets stay, and nobody answers.
+    pub fn pause(&self) {
+        let server = self.process();
+        // First the one that makes others.
+        signal("STOP", &[server]);
+        signal("STOP", &children_of(server));
+    }
+
+    /// Lets what was paused go on.
+    pub fn unpause(&self) {
+        let server = self.process();
+        signal("CONT", &children_of(server));
+        signal("CONT", &[server]);
+    }
+
+    /// The server's process id, which is the first line of its lock file.
+    fn process(&self) -> u32 {
+        let file = self.directory.join(DATA).join("postmaster.pid");
+        fs::read_to_string(file).unwrap().lines().next().unwrap().trim().parse().unwrap()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// A second server that copies this one and follows it. From then on this one acknowledges a
+    /// commit when both have it.
+    pub async fn standby(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("audit-logs-pg").tempdir().unwrap().keep();
+        let user = is_root().then(unprivileged_user);
+        chown(&directory, user, user).unwrap();
+        let output = as_postgres(Command::new(self.binaries.join("pg_basebackup")))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"])
+            .arg(format!("--dbname={}", self.base()))
+            .arg("--pgdata")
+            .arg(directory.join(DATA))
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_basebackup: {told}");
+        let (binaries, options) = (self.binaries.clone(), self.options.clone());
+        let port = free_port();
+        let mut standby = Self { binaries, directory, disk: None, port, options, guard: None };
+        standby.resume();
+        let primary = Database::connect(format!("{}/postgres", self.base())).await.unwrap();
+        for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
+            primary.execute_unprepared(sql).await.unwrap();
+        }
+        let in_step = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let in_step = Statement::from_string(primary.get_database_backend(), in_step);
+        until("the standby is in step", async || {
+            primary.query_one_raw(in_step.clone()).await.unwrap()
+        })
+        .await;
+        primary.close().await.unwrap();
+        standby
+    }
+
+    /// Makes a standby a primary, which acknowledges commits alone.
+    pub async fn promote(&self) {
+        let standby = Database::connect(format!("{}/postgres", self.base())).await.unwrap();
+        for sql in [
+            "SELECT pg_promote()",
+            "ALTER SYSTEM RESET synchronous_standby_names",
+            "SELECT pg_reload_conf()",
+        ] {
+            standby.execute_unprepared(sql).await.unwrap();
+        }
+        standby.close().await.unwrap();
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
@@ -196,6 +272,21 @@ impl Drop for Cluster {
         // Best effort: what is left of a test is in the way of nobody.
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Sends a signal to processes; one that is gone meanwhile is none to send it to.
+fn signal(name: &str, processes: &[u32]) {
+    for process in processes {
+        let script = format!("kill -{name} {process} 2>/dev/null || true");
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    }
+}
+
+/// The processes that a process started and that are there still.
+fn children_of(process: u32) -> Vec<u32> {
+    let file = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(file).unwrap();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
 /// PostgreSQL refuses to run as root.

@@ -5,12 +5,17 @@
 //! choices follow from `AUDIT_LOGS_TEST_TORTURE_SEED`; what happens between processes does not.
 
 mod connections;
+mod crowd;
 mod disk;
 mod kills;
 mod ledger;
 mod load;
+mod pause;
 mod race;
 mod receipts;
+mod rolling;
+mod slow;
+mod standby;
 mod teeth;
 
 use std::{env, sync::Arc};

@@ -10,6 +10,7 @@ mod write;
 
 use std::{collections::HashMap, time::Duration};
 
+use sea_orm::DbErr;
 use sqlx::{Connection as _, Executor, PgConnection, postgres::PgConnectOptions};
 
 use self::{
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     domain::ids::OrganizationId,
     merkle::Frontier,
-    store::{StoreError, connect::COMMIT_IS_DURABLE},
+    store::{StoreError, connect::COMMIT_IS_DURABLE, pool::Losses},
 };
 
 /// Most heads that a writer remembers; more would only cost memory.
@@ -56,13 +57,14 @@ pub struct Writer {
     connection: Option<PgConnection>,
     heads: HashMap<OrganizationId, Frontier>,
     careful: u32,
+    losses: Losses,
 }
 
 impl Writer {
     /// Connects when it is first used.
-    pub fn new(options: PgConnectOptions) -> Self {
+    pub fn new(options: PgConnectOptions, losses: Losses) -> Self {
         let options = options.options(PLANNING);
-        Self { options, connection: None, heads: HashMap::new(), careful: 0 }
+        Self { options, connection: None, heads: HashMap::new(), careful: 0, losses }
     }
 
     /// Tells the server that nothing more comes.
@@ -80,10 +82,13 @@ impl Writer {
         times: BatchTimes,
         lost_before: bool,
     ) -> Result<Written> {
-        let attempt = self.try_both_ways(events, times, lost_before);
+        let losses = self.losses.clone();
+        let attempt =
+            async { Ok::<_, DbErr>(self.try_both_ways(events, times, lost_before).await) };
+        let attempt = losses.unless_lost(Box::pin(attempt));
         let result = match tokio::time::timeout(ANSWER, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Lost(StoreError::no_answer())),
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(Failure::Lost(StoreError::no_answer())),
         };
         match &result {
             Ok(written) => self.remember(written),
