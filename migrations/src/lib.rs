@@ -23,6 +23,7 @@ mod m20261121_000008_retention;
 mod m20261121_000009_export_jobs;
 mod m20261121_000010_export_budgets;
 mod m20261121_000011_log_streams;
+mod m20261121_000012_key_use;
 
 /// Runs the migrations, in order.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_export_jobs::Migration),
             Box::new(m20261121_000010_export_budgets::Migration),
             Box::new(m20261121_000011_log_streams::Migration),
+            Box::new(m20261121_000012_key_use::Migration),
         ]
     }
 

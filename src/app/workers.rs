@@ -14,7 +14,7 @@ use crate::{
     telemetry::Telemetry,
     worker::{
         export::ExportWorker, forward::Forwarder, housekeeping::Housekeeper,
-        retention::RetentionSweeper,
+        key_uses::KeyUseKeeper, retention::RetentionSweeper,
     },
 };
 
@@ -69,6 +69,8 @@ pub fn spawn(
         idempotency_window: settings.idempotency.window_seconds.into(),
     };
     workers.spawn(housekeeper.run(shutdown.clone()));
+    let key_uses = KeyUseKeeper { store: store.clone(), uses: services.auth.uses().clone() };
+    workers.spawn(key_uses.run(shutdown.clone()));
     let sweeper = RetentionSweeper {
         store: store.clone(),
         clock: clock.clone(),

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         api_key::{ApiKey, Scope},
         clock::{Clock, SystemClock},
+        ids::OrganizationId,
         limits,
         page::{Cursor, Order, PageRequest},
     },
@@ -100,7 +101,10 @@ impl Create {
 
 async fn list(keys: &ApiKeys, environment: &str) -> Result<()> {
     let mut cursor = Cursor::Start;
-    println!("{:<34}  {:<6}  {:<27}  {:<8}  NAME (SCOPES)", "ID", "ENDS", "CREATED", "STATE");
+    println!(
+        "{:<34}  {:<7}  {:<27}  {:<27}  {:<7}  NAME (SCOPES; ORGANIZATIONS)",
+        "ID", "ENDS", "CREATED", "LAST USED", "STATE"
+    );
     loop {
         let request = PageRequest { limit: limits::PAGE, order: Order::Ascending, cursor };
         let page = keys.list_as_operator(environment, request).await?;
@@ -115,13 +119,14 @@ async fn list(keys: &ApiKeys, environment: &str) -> Result<()> {
 fn print_key(key: &ApiKey) {
     let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
     let scopes = key.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let ids = key.organization_ids.iter().map(OrganizationId::as_str).collect::<Vec<_>>().join(",");
+    let limits = if ids.is_empty() { ids } else { format!("; {ids}") };
+    let used = key.last_used_at.map_or_else(|| "never".to_owned(), |used| used.to_string());
     println!(
-        "{:<34}  ...{}  {}  {:<8}  {} ({})",
+        "{:<34}  ...{}  {}  {used:<27}  {state:<7}  {} ({scopes}{limits})",
         key.id.as_str(),
         key.hint,
         key.created_at,
-        state,
         key.name,
-        scopes
     );
 }

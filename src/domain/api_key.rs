@@ -89,6 +89,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// When it was last used, some seconds more or less; `None` if never.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// The value of a key. Never logged: `Debug` hides it.

@@ -68,7 +68,7 @@ impl ApiKeys {
 
     /// The same where there are no other services. What is recorded goes through a lane of its own.
     pub fn over(store: &Store, clock: &Arc<dyn Clock>, rules: Rules) -> Self {
-        let auth = Authenticator::new(store.clone(), 0);
+        let auth = Authenticator::new(store.clone(), clock.clone(), 0);
         let hub = Hub::new(store.clone(), rules.watchers, CancellationToken::new());
         let lanes = Lanes::start(store, clock, rules.lanes, &hub, &Telemetry::off());
         let system_log = SystemLog::start(store.clone(), clock.clone(), lanes, false);
@@ -196,6 +196,7 @@ impl ApiKeys {
             organization_ids: organization_ids.map(OrganizationId::from_stored).collect(),
             created_at,
             revoked_at: None,
+            last_used_at: None,
         }
     }
 

@@ -11,10 +11,11 @@ use quick_cache::sync::Cache;
 use super::{
     error::{Error, Result},
     failures::Failures,
+    key_uses::KeyUses,
     remembered::Remembered,
 };
 use crate::{
-    domain::{api_key::KeyValue, caller::Grant},
+    domain::{api_key::KeyValue, caller::Grant, clock::Clock},
     store::Store,
     telemetry,
 };
@@ -52,14 +53,16 @@ pub struct Authenticator {
     /// Keys that were accepted once: looked up whoever else fails at the same address.
     seen: Arc<Cache<[u8; 32], ()>>,
     failures: Failures,
+    uses: KeyUses,
 }
 
 impl Authenticator {
     /// Keys are looked up in `store`. A source may have so many refused a minute; 0 for no limit.
-    pub fn new(store: Store, refused_per_minute: u32) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, refused_per_minute: u32) -> Self {
         let accepted = Remembered::new(KEYS, REMEMBERED);
         let seen = Arc::new(Cache::new(KEYS));
-        Self { store, accepted, seen, failures: Failures::new(refused_per_minute) }
+        let failures = Failures::new(refused_per_minute);
+        Self { store, accepted, seen, failures, uses: KeyUses::new(clock) }
     }
 
     /// Recognizes the caller of a request from `source`, unless too many keys from there were refused
@@ -96,6 +99,8 @@ impl Authenticator {
         let begun = self.accepted.begin();
         let key = self.store.find_api_key(hash).await?;
         let key = key.filter(|key| key.revoked_at.is_none()).ok_or(Error::KeyRefused)?;
+        // Every few seconds while the key is in use, that is.
+        self.uses.note(&key.id);
         let grant = Arc::new(Grant {
             key_id: key.id,
             environment: key.environment_id,
@@ -104,6 +109,11 @@ impl Authenticator {
         });
         self.accepted.insert(begun, hash, grant.clone());
         Ok(grant)
+    }
+
+    /// When keys were used.
+    pub const fn uses(&self) -> &KeyUses {
+        &self.uses
     }
 
     /// Forgets all remembered keys, so that a revocation counts at once.

@@ -1,4 +1,6 @@
-//! Recording events and reading them back.
+//! Recording events, and in `reading` how they are read back.
+
+mod reading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -7,7 +9,7 @@ use std::{
 
 use super::{
     Rules,
-    error::{Code, Error, Kind, Result},
+    error::{Code, Error, Result},
     lanes::{LaneError, Lanes, Placed},
     not_found,
     organizations::{EventTenant, Organizations, check_id},
@@ -17,20 +19,17 @@ use super::{
     schemas::{Lookup, Schemas},
     system_log::{SystemEvent, SystemLog},
     transparency::Transparency,
-    unknown_cursor,
 };
 use crate::{
     domain::{
         caller::{Caller, Tenant},
         canonical::canonical_sent_event,
         clock::Clock,
-        event::{Event, EventRecord},
+        event::Event,
         event_draft::EventDraft,
-        filter::EventQueryDraft,
         idempotency::{Idempotency, IdempotencyKey},
-        ids::{EventId, OrganizationId},
+        ids::OrganizationId,
         limits,
-        page::{Page, parse_event_cursor},
         permissions::Operation,
         violation::{Reason, Violation, Violations},
     },
@@ -351,43 +350,6 @@ impl Events {
             }
         };
         prepared(organization, event, self.clock.now(), idempotency_key)
-    }
-
-    /// Returns one event.
-    pub async fn get(&self, caller: &Caller, organization: &str, id: &str) -> Result<EventRecord> {
-        permit(caller, Operation::GetEvent)?;
-        let mut violations = Violations::default();
-        check_id("organization_id", organization, &mut violations);
-        violations.required_text("event_id", id, limits::SHORT_TEXT_CHARS);
-        violations.into_result(())?;
-        let tenant = self.organizations.tenant(caller, organization).await?;
-        let event = self.store.get_event(&tenant, &EventId::from_stored(id)).await?;
-        let event = event.ok_or_else(|| not_found(Kind::Event, "event_id", id))?;
-        let read = SystemEvent::by(caller, "event.read").on("organization", organization);
-        self.system_log.record_read(read.on("event", id)).await;
-        Ok(event)
-    }
-
-    /// Lists events of one log.
-    pub async fn list(
-        &self,
-        caller: &Caller,
-        organization: &str,
-        query: EventQueryDraft,
-    ) -> Result<Page<EventRecord>> {
-        permit(caller, Operation::ListEvents)?;
-        let (filter, range, page) = query.validate()?;
-        let tenant = self.organizations.tenant(caller, organization).await?;
-        let unknown = unknown_cursor(&page);
-        let parse = |cursor: String| parse_event_cursor(&tenant.organization, &cursor).ok_or(());
-        let Ok(page) = page.map_cursor(parse) else { return Err(unknown) };
-        let found = self.store.list_events(&tenant, &filter, &range, &page).await?;
-        let read = SystemEvent::by(caller, "event.listed")
-            .on("organization", organization)
-            .with("events", found.items.len())
-            .with("filters", filter.kinds());
-        self.system_log.record_read(read).await;
-        Ok(found)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod events;
 pub mod exports;
 mod failures;
 pub mod ingest;
+pub mod key_uses;
 pub mod lanes;
 mod legal_holds;
 pub mod log_streams;
@@ -149,7 +150,7 @@ impl Services {
         let patience = rules.stream_patience;
         let destinations = rules.destinations;
         let schemas = schemas::Schemas::new(store.clone(), clock.clone(), system_log.clone());
-        let auth = auth::Authenticator::new(store.clone(), refused_per_minute);
+        let auth = auth::Authenticator::new(store.clone(), clock.clone(), refused_per_minute);
         let transparency = transparency::Transparency::new(
             store.clone(),
             clock.clone(),

@@ -1,7 +1,7 @@
 //! Environments and their API keys.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Set,
+    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Set,
     sea_query::{Expr, Func},
 };
 
@@ -121,6 +121,21 @@ impl Store {
             .filter(api_key::Column::EnvironmentId.eq(environment.as_str()));
         Ok(update.exec(self.writer()).await?.rows_affected == 1)
     }
+
+    /// Notes when keys were used. Each key keeps its latest time, whichever replica tells it.
+    pub async fn note_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<()> {
+        let last_used_at = api_key::Column::LastUsedAt;
+        for (id, used_at) in uses {
+            let earlier = last_used_at.is_null().or(last_used_at.lt(used_at.micros()));
+            api_key::Entity::update_many()
+                .col_expr(last_used_at, Expr::val(used_at.micros()))
+                .filter(api_key::Column::Id.eq(id.as_str()))
+                .filter(earlier)
+                .exec(self.writer())
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 fn row(key: &ApiKey, value_hash: [u8; 32]) -> Result<api_key::ActiveModel> {
@@ -137,6 +152,7 @@ fn row(key: &ApiKey, value_hash: [u8; 32]) -> Result<api_key::ActiveModel> {
         organization_ids: Set(organization_ids),
         created_at: Set(key.created_at.micros()),
         revoked_at: Set(key.revoked_at.map(Timestamp::micros)),
+        last_used_at: Set(key.last_used_at.map(Timestamp::micros)),
     })
 }
 
@@ -156,5 +172,6 @@ fn domain(row: api_key::Model) -> Result<ApiKey> {
             .ok_or(StoreError::inconsistent("api_keys", "organization_ids"))?,
         created_at: Timestamp::from_micros(row.created_at),
         revoked_at: row.revoked_at.map(Timestamp::from_micros),
+        last_used_at: row.last_used_at.map(Timestamp::from_micros),
     })
 }

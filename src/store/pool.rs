@@ -70,7 +70,8 @@ fn lost() -> DbErr {
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     current: Arc<RwLock<DatabaseConnection>>,
-    options: ConnectOptions,
+    /// Shared: options are large, and stores are cloned everywhere.
+    options: Arc<ConnectOptions>,
     losses: Losses,
 }
 
@@ -80,7 +81,7 @@ impl Pool {
         // Boxed here and below: the driver's futures are large, and callers' stacks are not.
         let current = Box::pin(Database::connect(options.clone())).await?;
         let current = Arc::new(RwLock::new(current));
-        Ok(Self { current, options, losses: losses.clone() })
+        Ok(Self { current, options: Arc::new(options), losses: losses.clone() })
     }
 
     /// The driver's pool, as it is now.
@@ -105,7 +106,7 @@ impl Pool {
 
     /// Takes new connections from now on. Those that are there end when they are given back, if ever.
     async fn renew(&self) -> Result<()> {
-        let fresh = Box::pin(Database::connect(self.options.clone())).await?;
+        let fresh = Box::pin(Database::connect(self.options.as_ref().clone())).await?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let stale = std::mem::replace(&mut *current, fresh);
         // Marks it closed at once; to end its connections may take for ever.

@@ -71,7 +71,7 @@ impl Rates {
     }
 
     fn pass(&self, request: &Request) -> Result<(), Error> {
-        match request.extensions().get::<Arc<Caller>>() {
+        match request.extensions().get::<Caller>() {
             Some(caller) => self.take(request.uri().path(), &caller.key_id),
             // Health and reflection: they tell nothing of tenants and touch no database.
             None => Ok(()),

@@ -141,25 +141,10 @@ pub async fn routes(
 ) -> Result<(Routes, Readiness), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let readiness = Readiness::new(reporter).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let gate = Arc::new(Gate::new(services.auth.clone(), readiness.clone()));
     let rates = Arc::new(Rates::new(rules.writes_per_minute, rules.others_per_minute));
     let capacity = Capacity::new(rules.calls, rules.lasting, rules.rest.body_patience);
-    let most = rules.message_bytes;
-    let audit_logs = AuditLogsService::new(services.clone());
-    let organizations = OrganizationsService::new(services.organizations.clone());
-    let log_streams = LogStreamsService::new(services.log_streams.clone());
-    let transparency = TransparencyLogService::new(services.transparency.clone());
-    let api_keys = ApiKeysService::new(services.api_keys.clone());
-    let grpc = Routes::new(AuditLogsServer::new(audit_logs).max_decoding_message_size(most))
-        .add_service(OrganizationsServer::new(organizations).max_decoding_message_size(most))
-        .add_service(LogStreamsServer::new(log_streams).max_decoding_message_size(most))
-        .add_service(TransparencyLogServer::new(transparency).max_decoding_message_size(most))
-        .add_service(ApiKeysServer::new(api_keys).max_decoding_message_size(most))
+    let grpc = rpcs(services, rules.message_bytes)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -201,6 +186,27 @@ pub async fn routes(
         .layer(middleware::from_fn(request_id::assign));
     let router = if rules.origins.is_empty() { router } else { router.layer(cors(&rules.origins)) };
     Ok((Routes::from(router), readiness))
+}
+
+/// The services of the contract, which take messages of at most so many bytes.
+fn rpcs(services: &Services, most: usize) -> Routes {
+    let audit_logs = AuditLogsService::new(services.clone());
+    let organizations = OrganizationsService::new(services.organizations.clone());
+    let log_streams = LogStreamsService::new(services.log_streams.clone());
+    let transparency = TransparencyLogService::new(services.transparency.clone());
+    let api_keys = ApiKeysService::new(services.api_keys.clone());
+    Routes::new(AuditLogsServer::new(audit_logs).max_decoding_message_size(most))
+        .add_service(OrganizationsServer::new(organizations).max_decoding_message_size(most))
+        .add_service(LogStreamsServer::new(log_streams).max_decoding_message_size(most))
+        .add_service(TransparencyLogServer::new(transparency).max_decoding_message_size(most))
+        .add_service(ApiKeysServer::new(api_keys).max_decoding_message_size(most))
+}
+
+/// What describes the services.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Lets pages of these origins call and read the answers.

@@ -6,4 +6,5 @@ mod export_attempt;
 mod export_encoder;
 pub mod forward;
 pub mod housekeeping;
+pub mod key_uses;
 pub mod retention;

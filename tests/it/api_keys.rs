@@ -1,9 +1,9 @@
 //! API keys: made, shown once, revoked.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use audit_logs::{
-    domain::{api_key::Scope, timestamp::Timestamp},
+    domain::{api_key::Scope, clock::SystemClock, ids::ApiKeyId, timestamp::Timestamp},
     proto::v1::{
         ApiKey, ApiKeysCreateRequest, ApiKeysListRequest, ApiKeysRevokeRequest, ListActionsRequest,
         OrganizationsCreateRequest,
@@ -14,8 +14,9 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Engine, Refusal, TestServer, at, on_every_engine,
+    self, Engine, Refusal, TestServer, at, on_every_engine,
     server::{Keys, ROOT_KEY},
+    until,
 };
 
 on_every_engine!(
@@ -27,6 +28,7 @@ on_every_engine!(
     a_key_that_is_revoked_while_it_is_used_stays_dead,
     a_revocation_keeps_its_first_time,
     a_key_can_revoke_itself,
+    a_key_tells_when_it_was_last_used,
     a_limited_key_cannot_manage_keys,
 );
 
@@ -216,6 +218,47 @@ async fn a_key_can_revoke_itself(engine: Engine) {
     revoke(&mut client, &created.id).await;
     let refused = client.list(ApiKeysListRequest::default()).await.unwrap_err();
     assert_eq!(Refusal::of(&refused).code, Code::Unauthenticated);
+}
+
+async fn a_key_tells_when_it_was_last_used(engine: Engine) {
+    let now = Timestamp::parse_rfc3339(NOON).unwrap();
+    let (mut before, clock) = TestServer::start_with_clock(engine, now).await;
+    let (used, value) = create(&mut before.keys().await, &["schemas:read"]).await;
+    let (unused, _) = create(&mut before.keys().await, &["schemas:read"]).await;
+    assert_eq!(used.last_used_at, None);
+    clock.advance_seconds(90);
+    assert_eq!(use_key(&before, &value).await, Code::Ok);
+    // Written when the replica ends at the latest, and not with each call.
+    before.stop().await;
+    let server = TestServer::over(engine, before.settings.clone(), clock).await;
+    // What another replica noted earlier comes later.
+    let earlier = (ApiKeyId::from_stored(used.id.clone()), now);
+    server.store().await.note_key_uses(&[earlier]).await.unwrap();
+    let all = list(&mut server.keys().await).await;
+    let of = |id: &str| all.iter().find(|key| key.id == id).unwrap().last_used_at;
+    let mut expected = at(NOON);
+    expected.seconds += 90;
+    assert_eq!((of(&used.id), of(&unused.id)), (Some(expected), None));
+}
+
+/// Another replica may remember a key for five seconds.
+#[tokio::test]
+async fn a_revoked_key_dies_on_every_replica() {
+    if !support::postgres::is_available() {
+        return;
+    }
+    let server = TestServer::start(Engine::Postgres).await;
+    let settings = server.settings.clone();
+    let other = TestServer::over(Engine::Postgres, settings, Arc::new(SystemClock)).await;
+    let mut client = server.keys().await;
+    let (key, value) = create(&mut client, &["schemas:read"]).await;
+    assert_eq!(use_key(&other, &value).await, Code::Ok);
+    revoke(&mut client, &key.id).await;
+    assert_eq!(use_key(&server, &value).await, Code::Unauthenticated);
+    until("the other replica refuses the key", async || {
+        (use_key(&other, &value).await == Code::Unauthenticated).then_some(())
+    })
+    .await;
 }
 
 async fn a_limited_key_cannot_manage_keys(engine: Engine) {

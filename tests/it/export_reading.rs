@@ -74,7 +74,8 @@ async fn what_is_rare_is_found_in_a_long_log(engine: Engine) {
     // Everything, once, but not what came after the export was asked for.
     let all = Export { filter: EventFilter::default(), tree_size: SIZE - 1, ..export };
     let told = sequences(&store, &all, ExportOrder::Sequence).await;
-    assert_eq!(told, Vec::from_iter(told[0]..SIZE - 1));
+    let expected: Vec<_> = (told[0]..SIZE - 1).collect();
+    assert_eq!(told, expected);
     let mut by_time = sequences(&store, &all, ExportOrder::Time).await;
     by_time.sort_unstable();
     assert_eq!(by_time, told);

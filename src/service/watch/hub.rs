@@ -18,6 +18,7 @@ use super::{
     WatcherLimits,
     log::{Log, LogState},
     recent::{Budget, Recent},
+    room::{HISTORY_ROOM, OfKey},
 };
 use crate::{
     domain::ids::{ApiKeyId, OrganizationId},
@@ -34,34 +35,11 @@ const LOOK_WHEN_TOLD: Duration = Duration::from_secs(5);
 /// Watchers that read older events at the same time. They wait for each other, not for connections,
 /// which lists and exports need as well.
 const HISTORY_READS: usize = 2;
-/// KiB of canonical events in frames of history that were not handed to the transport yet. Parsed, they
-/// take some four times as much.
-const HISTORY_ROOM: usize = 32 * 1_024;
-/// As much of it as the watchers of one key have at most: those that do not read leave room for others.
-const HISTORY_ROOM_OF_KEY: usize = HISTORY_ROOM / 4;
 
 /// The watched logs by organization, with the number of their watchers.
 type Logs = HashMap<OrganizationId, (Arc<Log>, usize)>;
 /// The keys of the watchers.
 type Keys = HashMap<ApiKeyId, OfKey>;
-
-/// What the watchers of a key share.
-#[derive(Clone)]
-struct OfKey {
-    /// How many there are.
-    count: usize,
-    /// Cancelled when the key is revoked.
-    revoked: CancellationToken,
-    /// What their frames of history may take.
-    history_room: Arc<Semaphore>,
-}
-
-impl Default for OfKey {
-    fn default() -> Self {
-        let history_room = Arc::new(Semaphore::new(HISTORY_ROOM_OF_KEY));
-        Self { count: 0, revoked: CancellationToken::new(), history_room }
-    }
-}
 
 /// The logs that are watched on this replica. Cheap to clone.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ mod hub;
 mod log;
 mod recent;
 mod replicas;
+mod room;
 mod start;
 mod stream;
 mod watcher;

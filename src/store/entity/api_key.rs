@@ -18,6 +18,7 @@ pub struct Model {
     pub organization_ids: String,
     pub created_at: i64,
     pub revoked_at: Option<i64>,
+    pub last_used_at: Option<i64>,
 }
 
 /// No relations: nothing is joined through the ORM.

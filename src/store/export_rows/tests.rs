@@ -35,6 +35,10 @@ fn export() -> Export {
     }
 }
 
+fn sqlite() -> Engine {
+    Engine::of_url("sqlite://memory").unwrap()
+}
+
 fn rare() -> EventFilter {
     EventFilter { actor_ids: vec!["nobody".to_owned()], ..EventFilter::default() }
 }
@@ -42,7 +46,7 @@ fn rare() -> EventFilter {
 /// Every kind of statement that an export needs.
 fn statements(export: &Export, order: ExportOrder) -> Vec<Statement> {
     let nothing = || Piece { rows: ExportRows::default(), last: None, is_full: false };
-    let mut reading = Reading::new(Engine::Sqlite, export, order, 7);
+    let mut reading = Reading::new(sqlite(), export, order, 7);
     let mut statements = Vec::from_iter(reading.look_ahead());
     statements.push(reading.piece());
     reading.look_until(Some((2_000_000, 4_000)));
@@ -88,7 +92,7 @@ async fn sqlite_reads_pieces_in_the_order_of_an_index() {
 #[test]
 fn a_statement_looks_at_a_bounded_part_of_the_log() {
     let everything = Export { tree_size: 100_000, ..export() };
-    let mut reading = Reading::new(Engine::Sqlite, &everything, ExportOrder::Sequence, 10);
+    let mut reading = Reading::new(sqlite(), &everything, ExportOrder::Sequence, 10);
     let mut ends = Vec::new();
     loop {
         assert!(reading.look_ahead().is_none());
@@ -101,9 +105,9 @@ fn a_statement_looks_at_a_bounded_part_of_the_log() {
     assert_eq!(ends.len(), 4);
     assert!(ends[..3].iter().all(|bounds| *bounds == ends[3] + 1), "{ends:?}");
     // In the order of time the end is looked for, if there is anything not to find.
-    let mut reading = Reading::new(Engine::Sqlite, &everything, ExportOrder::Time, 0);
+    let mut reading = Reading::new(sqlite(), &everything, ExportOrder::Time, 0);
     assert!(reading.look_ahead().is_none());
     let selective = Export { filter: rare(), ..everything };
-    let mut reading = Reading::new(Engine::Sqlite, &selective, ExportOrder::Time, 0);
+    let mut reading = Reading::new(sqlite(), &selective, ExportOrder::Time, 0);
     assert!(reading.look_ahead().is_some());
 }

@@ -300,6 +300,7 @@ pub fn api_key(key: ApiKey) -> v1::ApiKey {
         organization_ids: key.organization_ids.iter().map(ToString::to_string).collect(),
         created_at: Some(to_proto_time(key.created_at)),
         revoked_at: key.revoked_at.map(to_proto_time),
+        last_used_at: key.last_used_at.map(to_proto_time),
     }
 }
 

@@ -70,6 +70,10 @@ fn every_route_of_the_sources_has_a_row() {
                 directories.push(path);
                 continue;
             }
+            // That listener is for operators, and knows no callers.
+            if path.ends_with("admin.rs") {
+                continue;
+            }
             for rest in fs::read_to_string(path).unwrap().split(".route(").skip(1) {
                 let rest = rest.trim_start();
                 if let Some(literal) = rest.strip_prefix('"') {
