@@ -68,6 +68,8 @@ pub const KEY_ORGANIZATIONS: usize = 100;
 /// How long a download link lives, in seconds.
 pub const DOWNLOAD_SECONDS: i64 = 600;
 
+/// Most exports of one organization that are still to be written.
+pub const PENDING_EXPORTS: u64 = 100;
 /// Most log streams of one organization.
 pub const LOG_STREAMS: u64 = 5;
 /// Most further headers of requests to a destination.

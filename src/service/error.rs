@@ -75,6 +75,9 @@ pub enum Error {
     /// An organization has as many log streams as it may.
     #[error("an organization can have at most {0} log streams")]
     TooManyLogStreams(u64),
+    /// So many exports of an organization are still to be written, which is as many as may be.
+    #[error("{0} exports of the organization are still to be written; wait, or cancel some")]
+    TooManyExports(u64),
     /// Somebody else changed it meanwhile.
     #[error("somebody else changed it at the same time; try again")]
     ChangedMeanwhile,
@@ -218,6 +221,7 @@ impl Error {
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::QueueFull
             | Self::TooManyRefusedKeys
+            | Self::TooManyExports(_)
             | Self::AcknowledgementsNotRead(_)
             | Self::WatcherTooSlow(_)
             | Self::TooManyRequests
@@ -268,6 +272,7 @@ impl Error {
             Self::SecretsKeyMissing => "SECRETS_KEY_MISSING",
             Self::SecretsUnreadable(_) => "SECRETS_UNREADABLE",
             Self::TooManyLogStreams(_) => "TOO_MANY_LOG_STREAMS",
+            Self::TooManyExports(_) => "TOO_MANY_EXPORTS",
             Self::ChangedMeanwhile => "CHANGED_MEANWHILE",
             Self::LinkRefused => "DOWNLOAD_LINK_REFUSED",
             Self::QueueFull => "WRITE_QUEUE_FULL",

@@ -182,6 +182,11 @@ impl Exports {
         permit(caller, Operation::CreateExport)?;
         let (range, format, compression) = new.validate()?;
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
+        // Each will take room in the export store. Racing calls may go a little beyond.
+        let pending = self.store.count_pending_exports(&tenant.organization).await?;
+        if pending >= limits::PENDING_EXPORTS {
+            return Err(Error::TooManyExports(pending));
+        }
         let now = self.clock.now();
         let export = {
             let mut random = rand::rng();

@@ -1,8 +1,8 @@
 //! Export jobs, as callers and housekeeping see them.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select, Set, sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, Set, sea_query::Expr,
 };
 
 use super::{
@@ -22,6 +22,14 @@ use crate::domain::{
 };
 
 impl Store {
+    /// How many exports of a log are still to be written.
+    pub async fn count_pending_exports(&self, organization: &OrganizationId) -> Result<u64> {
+        let query = export::Entity::find()
+            .filter(export::Column::OrganizationId.eq(organization.as_str()))
+            .filter(export::Column::State.eq(ExportState::Pending.as_str()));
+        Ok(query.count(self.reader()).await?)
+    }
+
     /// Stores a new job.
     pub async fn insert_export(&self, export: &Export) -> Result<()> {
         let filter = serde_json::to_string(&export.filter)

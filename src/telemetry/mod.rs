@@ -12,7 +12,7 @@ mod trace;
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::metrics::MeterProvider;
+use opentelemetry::metrics::{MeterProvider, NoopMeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -63,18 +63,20 @@ impl Telemetry {
         }
         let meters = meters.build();
         let spans = settings.traces.then(|| otlp::tracer_provider(resource)).transpose()?;
-        let metrics = Metrics::new(&meters.meter(SCOPE));
         let tracer = Tracer::new(spans.as_ref(), settings.reads_context);
-        if page.is_some() || settings.metrics {
-            metrics.observe_process();
+        if page.is_none() && !settings.metrics {
+            return Ok(Self { tracer, spans, ..Self::off() });
         }
+        let metrics = Metrics::new(&meters.meter(SCOPE));
+        metrics.observe_process();
         Ok(Self { metrics, tracer, page, meters, spans })
     }
 
     /// Telemetry of which nobody takes note.
     pub fn off() -> Self {
         let meters = SdkMeterProvider::builder().build();
-        let metrics = Metrics::new(&meters.meter(SCOPE));
+        // The SDK's own would call every gauge that nobody reads an error.
+        let metrics = Metrics::new(&NoopMeterProvider::new().meter(SCOPE));
         let tracer = Tracer::new(None, true);
         Self { metrics, tracer, page: None, meters, spans: None }
     }

@@ -22,6 +22,8 @@ const PAGES_AHEAD: usize = 3;
 const TILES_AFTER: u64 = 3;
 /// Complete tiles that are read at once where their rows are gone.
 const TILES_GONE: u64 = 64;
+/// Events that may be gone beyond those that the number of tiles accounts for: a moment's worth of looking.
+const MOST_WITHOUT_TILES: u64 = 1 << 24;
 /// Levels of tiles above the first.
 const LEVELS_ABOVE: std::ops::Range<u8> = 1..7;
 
@@ -89,7 +91,8 @@ impl DatabaseVerifier {
         {
             // Of what is gone there must be tiles: what retention is said to have erased may be nonsense.
             let tiled = snapshot.complete_tiles().await?.saturating_mul(TILE_WIDTH);
-            let reading = Reading::new(&snapshot, log.deletable_below().min(tiled));
+            let most = tiled.saturating_add(MOST_WITHOUT_TILES);
+            let reading = Reading::new(&snapshot, log.deletable_below().min(most));
             let pages = stream::try_unfold(reading, Reading::next)
                 .map_ok(|page| check_events(organization.clone(), page))
                 .try_buffered(PAGES_AHEAD);

@@ -32,6 +32,7 @@ on_every_engine!(
     a_job_that_ends_its_workers_is_given_up,
     the_estimate_is_honest,
     a_file_that_was_cut_off_is_not_handed_out,
+    the_number_of_pending_exports_is_bounded,
 );
 
 pub fn export_of(organization: &str) -> CreateExportRequest {
@@ -292,6 +293,30 @@ async fn the_estimate_is_honest(engine: Engine) {
         assert_eq!((last.rows_written, last.estimated_rows), (rows, rows));
         assert!(!last.estimate_is_upper_bound);
     }
+}
+
+/// One organization does not fill the export store by itself.
+async fn the_number_of_pending_exports_is_bounded(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut client = server.client().await;
+    fill(&mut client, "acme", 3).await;
+    fill(&mut client, "hooli", 3).await;
+    let id = start(&mut client, export_of("acme")).await.id;
+    follow(&mut client, &id).await;
+    // A hundred that a worker has, which will not be done soon.
+    let columns = "environment_id, organization_id, tree_size, range_start, range_end, filter, \
+                   rows_written, bytes_written, estimated_rows, download_secret, attempts, created_at, \
+                   updated_at, format, compression, leased_at, is_upper_bound, failures, silent_ends";
+    server
+        .execute(&format!(
+            "INSERT INTO exports (id, state, lease_until, {columns}) WITH RECURSIVE n(i) AS \
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) \
+             SELECT 'export_' || i, 'pending', 9000000000000000, {columns} FROM exports, n"
+        ))
+        .await;
+    let refused = client.create_export(export_of("acme")).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "TOO_MANY_EXPORTS");
+    start(&mut client, export_of("hooli")).await;
 }
 
 /// As after a power failure: the name is there, the bytes are not.

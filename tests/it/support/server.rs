@@ -5,7 +5,7 @@ use std::sync::Arc;
 use audit_logs::{
     app::{App, Migration},
     client::{AuditLogs, Bearer, Client},
-    config::{KeySettings, Settings, SystemLogSettings},
+    config::{KeySettings, LimitSettings, Settings, SystemLogSettings},
     domain::{
         clock::{Clock, ManualClock, SystemClock},
         timestamp::Timestamp,
@@ -68,6 +68,8 @@ pub async fn fresh_settings(engine: Engine) -> (Settings, TempDir) {
         system_log: SystemLogSettings { reads: false },
         // Tests send many keys that are refused.
         keys: KeySettings { refused_per_minute: 0 },
+        // And look again and again, with one key.
+        limits: LimitSettings { requests_per_minute: 0, ..LimitSettings::default() },
         ..Settings::default()
     };
     (settings, directory)
