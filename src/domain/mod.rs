@@ -24,5 +24,6 @@ pub mod page;
 pub mod permissions;
 pub mod retention;
 pub mod schema_check;
+pub mod source;
 pub mod timestamp;
 pub mod violation;

@@ -257,15 +257,12 @@ impl ApiKeys {
         to_its_end(async move {
             let key_id = ApiKeyId::from_stored(&*id);
             let unknown = || not_found(Kind::ApiKey, "api_key_id", &*id);
-            let found = this.store.get_api_key(&environment, &key_id).await?;
-            let is_new = found.ok_or_else(unknown)?.revoked_at.is_none();
+            this.store.get_api_key(&environment, &key_id).await?.ok_or_else(unknown)?;
             this.store.revoke_api_key(&environment, &key_id, this.clock.now()).await?;
             this.auth.forget();
             let key = this.store.get_api_key(&environment, &key_id).await?.ok_or_else(unknown)?;
-            // Of several at once each may have done it.
-            if is_new {
-                this.system_log.record(about(&key, revoked)).await;
-            }
+            // Also if it was revoked before: the answer to who did it, and the record, may have been lost.
+            this.system_log.record(about(&key, revoked)).await;
             Ok(key)
         })
         .await

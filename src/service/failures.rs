@@ -1,7 +1,7 @@
 //! Slows down who guesses keys: sources of requests whose keys were refused have a budget of such
 //! requests, after which they are refused without a look at the database.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use std::{
     sync::{
         Arc,
@@ -12,14 +12,13 @@ use std::{
 
 use quick_cache::sync::Cache;
 
+use crate::domain::source::source_of;
+
 /// Most sources that are counted at a time, some 100 bytes each. When there are more, those are forgotten
 /// that failed least often and longest ago.
 const SOURCES: usize = 50_000;
 /// The time for which the budget is given.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Leading bits of an IPv6 address that belong to one network, whose other bits its owner chooses
-/// (RFC 4291, section 2.5.4).
-const NETWORK_BITS: u32 = 64;
 
 /// Counts refused keys by source, as a bucket that leaks evenly (the generic cell rate algorithm): what
 /// is kept of a source is the time at which its bucket would be empty. Cheap to clone.
@@ -41,36 +40,27 @@ impl Failures {
     /// Whether a source has spent its budget.
     pub fn is_spent(&self, source: IpAddr, now: Instant) -> bool {
         let Some(cost) = self.cost else { return false };
-        let Some(empty_at) = self.sources.get(&network(source)) else { return false };
+        let Some(empty_at) = self.sources.get(&source_of(source)) else { return false };
         empty_at.load(Ordering::Relaxed) > self.micros(now + MINUTE.saturating_sub(cost))
     }
 
     /// Notes a failure.
     pub fn note(&self, source: IpAddr, now: Instant) {
         let Some(cost) = self.cost else { return };
-        let found = self.sources.get_or_insert_with(&network(source), || {
+        let found = self.sources.get_or_insert_with(&source_of(source), || {
             Ok::<_, std::convert::Infallible>(Arc::default())
         });
         let Ok(empty_at) = found;
         let (now, cost) = (self.micros(now), u64::try_from(cost.as_micros()).unwrap_or(u64::MAX));
-        let add = |empty_at: u64| Some(empty_at.max(now).saturating_add(cost));
+        // Never more than the budget: those that were under way together do not make it longer.
+        let most = now.saturating_add(u64::try_from(MINUTE.as_micros()).unwrap_or(u64::MAX));
+        let add = |empty_at: u64| Some(empty_at.max(now).saturating_add(cost).min(most));
         // Always succeeds: there is always a next value.
         let _ = empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     fn micros(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
-/// The address, or of IPv6 its network.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> NETWORK_BITS << NETWORK_BITS;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

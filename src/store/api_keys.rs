@@ -17,6 +17,9 @@ use crate::domain::{
     timestamp::Timestamp,
 };
 
+/// Keys whose last use is written in one transaction.
+const USES_AT_ONCE: usize = 256;
+
 impl Store {
     /// The id of the environment with that name.
     pub async fn find_environment(&self, name: &str) -> Result<Option<EnvironmentId>> {
@@ -125,14 +128,21 @@ impl Store {
     /// Notes when keys were used. Each key keeps its latest time, whichever replica tells it.
     pub async fn note_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<()> {
         let last_used_at = api_key::Column::LastUsedAt;
-        for (id, used_at) in uses {
-            let earlier = last_used_at.is_null().or(last_used_at.lt(used_at.micros()));
-            api_key::Entity::update_many()
-                .col_expr(last_used_at, Expr::val(used_at.micros()))
-                .filter(api_key::Column::Id.eq(id.as_str()))
-                .filter(earlier)
-                .exec(self.writer())
-                .await?;
+        // In one order, so that replicas that do the same do not wait for each other in a ring.
+        let mut uses: Vec<_> = uses.iter().collect();
+        uses.sort_unstable_by_key(|(id, _)| id);
+        for uses in uses.chunks(USES_AT_ONCE) {
+            let transaction = self.begin().await?;
+            for (id, used_at) in uses {
+                let earlier = last_used_at.is_null().or(last_used_at.lt(used_at.micros()));
+                api_key::Entity::update_many()
+                    .col_expr(last_used_at, Expr::val(used_at.micros()))
+                    .filter(api_key::Column::Id.eq(id.as_str()))
+                    .filter(earlier)
+                    .exec(&transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
         }
         Ok(())
     }

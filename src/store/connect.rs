@@ -44,6 +44,8 @@ const EXPORTING: u32 = 3;
 /// A plan that does for all values guesses that a range of times is 0.5 % of a log, and sorts all of it for
 /// a page in the order of sequences. One for the values at hand knows; planning costs less than a millisecond.
 const PLAN_BY_VALUES: &[(&str, &str)] = &[("plan_cache_mode", "force_custom_plan")];
+/// A replica that stands still within a transaction must not keep others from the heads that it locked.
+const NO_IDLE_LOCKS: &[(&str, &str)] = &[("idle_in_transaction_session_timeout", "10s")];
 /// The pieces of an export come in the order of an index. To sort would be to read the rest of the log for
 /// each of them, whatever the planner takes that for.
 const NEVER_SORT: &[(&str, &str)] = &[("enable_sort", "off")];
@@ -81,7 +83,8 @@ impl Store {
                 };
                 let url = &options.url;
                 let open = async |options| Pool::open(options, &losses).await;
-                let pool = open(postgres_options(url, keyed, STATEMENT_TIMEOUT, &[])).await?;
+                let pool = postgres_options(url, keyed, STATEMENT_TIMEOUT, NO_IDLE_LOCKS);
+                let pool = open(pool).await?;
                 let scanner = postgres_options(url, scanning, SCAN_TIMEOUT, PLAN_BY_VALUES);
                 let scanner = open(scanner).await?;
                 let exporter = postgres_options(url, exporting, SCAN_TIMEOUT, NEVER_SORT);

@@ -72,8 +72,10 @@ impl StoreError {
             // for too long; class 08: connection exceptions; class 28: a password that is being
             // changed (PostgreSQL documentation, appendix A).
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                matches!(code.as_ref(), "25006" | "53300" | "57P01" | "57P02" | "57P03" | "57P05")
-                    || code.starts_with("08")
+                matches!(
+                    code.as_ref(),
+                    "25006" | "25P03" | "53300" | "57P01" | "57P02" | "57P03" | "57P05"
+                ) || code.starts_with("08")
                     || code.starts_with("28")
             }),
             _ => false,
@@ -148,8 +150,8 @@ impl Kind {
             "40001" | "40P01" | "55P03" => Self::Conflict,
             // Read-only (a standby), disk full, out of memory, too many connections, shutting down,
             // starting up, idle for too long, timeout.
-            "25006" | "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57P05"
-            | "57014" => Self::Unavailable,
+            "25006" | "25P03" | "53100" | "53200" | "53300" | "57P01" | "57P02" | "57P03"
+            | "57P05" | "57014" => Self::Unavailable,
             code if code.len() == 5 && (code.starts_with("08") || code.starts_with("28")) => {
                 Self::Unavailable
             }

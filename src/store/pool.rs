@@ -253,9 +253,9 @@ impl Pulse {
                     *slot = Some(connection);
                     return Ok(());
                 }
-                // It was ended: so were the others, and they know.
-                Ok(Err(_)) => {}
-                Err(_) => self.give_up(false).await?,
+                // It was ended, perhaps by who took over the address: those who only wait for their
+                // answers would never be told.
+                Ok(Err(_)) | Err(_) => self.give_up(false).await?,
             }
         }
         let connect = PgConnection::connect_with(&self.options);

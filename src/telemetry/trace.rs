@@ -18,6 +18,8 @@ use opentelemetry_sdk::{
 
 use super::SCOPE;
 
+/// Longest `tracestate` that is taken, in bytes.
+const TRACE_STATE: usize = 512;
 /// Most links of one span, as is the default of OpenTelemetry's specification.
 const MOST_LINKS: usize = 128;
 
@@ -101,7 +103,9 @@ impl Tracer {
     /// Reads the trace context of a request: `traceparent` and `tracestate` (W3C Trace Context).
     pub fn parent(&self, parent: Option<&str>, state: Option<&str>) -> Parent {
         let Some(parent) = parent.filter(|_| self.reads_context) else { return Parent::NONE };
-        let headers = Headers { parent, state: state.unwrap_or_default() };
+        // It is kept with every span: W3C asks for 512 characters, and strangers may send more.
+        let state = state.filter(|state| state.len() <= TRACE_STATE).unwrap_or_default();
+        let headers = Headers { parent, state };
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
         let context = context.span().span_context().clone();
         Parent(context.is_valid().then_some(context))

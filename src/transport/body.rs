@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,7 +10,10 @@ use std::{
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep_until},
+};
 use tonic::Status;
 
 use crate::service::error::Error;
@@ -47,18 +51,33 @@ impl<G: Unpin> HttpBody for Holding<G> {
     }
 }
 
-/// The body of a request that must arrive whole in a time. The time begins when something has to be waited
-/// for.
+/// The body of a request that must arrive whole in a time, and takes room for its bytes meanwhile. The time
+/// begins when something has to be waited for.
 pub struct Hurried {
     inner: Body,
     patience: Duration,
     until: Option<Pin<Box<Sleep>>>,
+    room: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Hurried {
-    /// The body must have ended after `patience`.
-    pub const fn new(inner: Body, patience: Duration) -> Self {
-        Self { inner, patience, until: None }
+    /// The body must have ended after `patience`, and finds a permit in `room` for each of its bytes.
+    pub const fn new(inner: Body, patience: Duration, room: Arc<Semaphore>) -> Self {
+        Self { inner, patience, until: None, room, held: None }
+    }
+
+    /// Takes room for what has arrived.
+    fn take(&mut self, bytes: usize) -> Result<(), axum::Error> {
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(more) = self.room.clone().try_acquire_many_owned(count) else {
+            return Err(axum::Error::new(Status::from(Error::TooManyRequests)));
+        };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
     }
 }
 
@@ -72,7 +91,14 @@ impl HttpBody for Hurried {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
-            return Poll::Ready(frame);
+            let bytes = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                _ => 0,
+            };
+            return Poll::Ready(match this.take(bytes) {
+                Ok(()) => frame,
+                Err(full) => Some(Err(full)),
+            });
         }
         let end = Instant::now() + this.patience;
         let until = this.until.get_or_insert_with(|| Box::pin(sleep_until(end)));

@@ -34,6 +34,13 @@ pub const LASTING: [&str; 7] = [
 /// Those of them whose requests may last too.
 pub const TAKING: [&str; 3] = [LASTING[1], LASTING[5], LASTING[6]];
 
+/// Those of them that need no key. They have a part of the places, so that strangers do not take them all.
+const KEYLESS: [&str; 3] = [LASTING[4], LASTING[5], LASTING[6]];
+/// One of so many places of what lasts.
+const KEYLESS_PART: u32 = 16;
+/// Bytes that the messages which are arriving may take together, if one alone is not larger.
+const MESSAGE_ROOM: usize = 256 * 1_024 * 1_024;
+
 /// What orchestrators ask must be answered under any load, or they end what only has much to do.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"];
 
@@ -41,14 +48,27 @@ const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"
 pub struct Capacity {
     calls: Arc<Semaphore>,
     lasting: Arc<Semaphore>,
+    keyless: Arc<Semaphore>,
     body: Duration,
+    messages: Arc<Semaphore>,
 }
 
 impl Capacity {
-    /// So many places for each kind; and how long the one message of a call may take to arrive.
-    pub fn new(calls: u32, lasting: u32, body: Duration) -> Self {
-        let places = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX)));
-        Self { calls: places(calls), lasting: places(lasting), body }
+    /// So many places for each kind; how long the one message of a call may take to arrive, and how
+    /// large it may be.
+    pub fn new(calls: u32, lasting: u32, body: Duration, message_bytes: usize) -> Self {
+        let places = |count: u32| {
+            let most = usize::try_from(count).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
+        };
+        let room = MESSAGE_ROOM.max(message_bytes.saturating_mul(2)).min(Semaphore::MAX_PERMITS);
+        Self {
+            calls: places(calls),
+            lasting: places(lasting),
+            keyless: places((lasting / KEYLESS_PART).max(1)),
+            body,
+            messages: Arc::new(Semaphore::new(room)),
+        }
     }
 }
 
@@ -63,22 +83,25 @@ pub async fn admit(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if ALWAYS.contains(&path) {
+    let always = ALWAYS.contains(&path);
+    let holds = LASTING.contains(&path) || path.starts_with(DOWNLOAD_PATH);
+    let places = match (holds, KEYLESS.contains(&path)) {
+        (_, true) => &capacity.keyless,
+        (true, false) => &capacity.lasting,
+        (false, false) => &capacity.calls,
+    };
+    // Bodies over HTTP have their own time; see `rest::body`.
+    let hurries = is_grpc(&request) && !TAKING.contains(&path);
+    let hurried = |body| Body::new(Hurried::new(body, capacity.body, capacity.messages.clone()));
+    if always {
+        let request = if hurries { request.map(hurried) } else { request };
         return next.run(request).await;
     }
-    let holds = LASTING.contains(&path) || path.starts_with(DOWNLOAD_PATH);
-    let places = if holds { &capacity.lasting } else { &capacity.calls };
     let place = match place(places) {
         Ok(place) => place,
         Err(error) => return refuse(error, &request),
     };
-    // Bodies over HTTP have their own time; see `rest::body`.
-    let hurries = is_grpc(&request) && !TAKING.contains(&path);
-    let request = if hurries {
-        request.map(|body| Body::new(Hurried::new(body, capacity.body)))
-    } else {
-        request
-    };
+    let request = if hurries { request.map(hurried) } else { request };
     let answer = next.run(request).await;
     if holds { answer.map(|body| Body::new(Holding::new(body, place))) } else { answer }
 }

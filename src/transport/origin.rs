@@ -45,7 +45,9 @@ impl TrustedProxies {
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let values = headers.get_all(FORWARDED_FOR).iter();
-        let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+        // What is no text is no address, and ends the trail there.
+        let values: Vec<_> =
+            values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
             if !self.trusts(client) {
                 break;

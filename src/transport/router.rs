@@ -69,6 +69,8 @@ const EXPOSED: [HeaderName; 5] = [
     header::RETRY_AFTER,
     request_id::REQUEST_ID,
 ];
+/// Most bytes of a message to services that need no key.
+const QUESTION_BYTES: usize = 16 * 1_024;
 /// How long a browser may remember what it was told about an origin.
 const PREFLIGHT: Duration = Duration::from_hours(1);
 
@@ -143,11 +145,13 @@ pub async fn routes(
     let readiness = Readiness::new(reporter).await;
     let gate = Arc::new(Gate::new(services.auth.clone(), readiness.clone()));
     let rates = Arc::new(Rates::new(rules.writes_per_minute, rules.others_per_minute));
-    let capacity = Capacity::new(rules.calls, rules.lasting, rules.rest.body_patience);
+    let capacity =
+        Capacity::new(rules.calls, rules.lasting, rules.rest.body_patience, rules.message_bytes);
     let grpc = rpcs(services, rules.message_bytes)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        // Who asks these needs no key, and never much.
+        .add_service(health.max_decoding_message_size(QUESTION_BYTES))
+        .add_service(reflection().build_v1()?.max_decoding_message_size(QUESTION_BYTES))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES))
         .into_axum_router()
         // tonic's fallback would answer HTTP requests with a gRPC status.
         .reset_fallback()

@@ -31,7 +31,7 @@ pub use self::{
     stream::{WatchContent, WatchEnd, WatchFrame, WatchStream},
 };
 use super::{
-    error::Result,
+    error::{Error, Result},
     organizations::{Organizations, check_id},
     permit,
     system_log::{SystemEvent, SystemLog},
@@ -109,6 +109,11 @@ impl Watches {
         let tenant = self.organizations.tenant(caller, &new.organization_id).await?;
         // A place first and the size then: what is committed in between is told, or read, or both.
         let (seat, states) = self.hub.join(&tenant.organization, &caller.key_id)?;
+        // From here on the hub looks after the key. What was remembered of it may be some seconds old.
+        let valid = self.store.valid_keys(std::slice::from_ref(&caller.key_id)).await?;
+        if !valid.contains(&caller.key_id) {
+            return Err(Error::KeyRefused);
+        }
         let size = self.store.log_size(&tenant).await?;
         seat.log.grew_to(size);
         let next = Start { store: &self.store, tenant: &tenant, size }

@@ -236,10 +236,15 @@ impl Watcher {
                 () = self.frames.closed() => None,
                 () = self.hub.inner().shutdown.cancelled() => None,
                 () = self.seat.revoked.cancelled() => None,
-                () = sleep(HEARTBEAT) => {
-                    self.send_heartbeat().await?;
-                    None
-                }
+                // What is wanted may be there meanwhile, and must not lie about.
+                () = sleep(HEARTBEAT) => tokio::select! {
+                    biased;
+                    found = &mut wanted => Some(found),
+                    sent = self.send_heartbeat() => {
+                        sent?;
+                        None
+                    }
+                },
             };
             if let Some(found) = found {
                 // They are never closed.

@@ -9,6 +9,8 @@ use std::{
 
 use tracing::warn;
 
+use crate::domain::source::source_of;
+
 /// How often the log says that connections are refused.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -38,8 +40,9 @@ impl Admission {
         Self { most, most_per_address, present: Mutex::default() }
     }
 
-    /// A place for a connection from there, if there is one.
+    /// A place for a connection from there, if there is one. An IPv6 network of 64 bits is one address.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = source_of(address);
         let mut present = self.present();
         let here = present.by_address.get(&address).copied().unwrap_or_default();
         if present.all >= self.most || here >= self.most_per_address {

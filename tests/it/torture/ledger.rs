@@ -312,7 +312,8 @@ fn number_of(record: &EventRecord) -> u64 {
 /// Size of the head and number of rows of each log, at one moment.
 async fn heads(database_url: &str) -> HashMap<String, (u64, u64)> {
     let sql = "SELECT organization_id, size, (SELECT COUNT(*) FROM events \
-               WHERE events.organization_id = log_heads.organization_id) FROM log_heads";
+               WHERE events.organization_id = log_heads.organization_id) FROM log_heads \
+               WHERE organization_id NOT LIKE 'system_environment_%'";
     let database = Database::connect(database_url).await.unwrap();
     let statement = Statement::from_string(database.get_database_backend(), sql);
     let rows = database.query_all_raw(statement).await.unwrap();
