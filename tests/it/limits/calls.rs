@@ -80,12 +80,16 @@ async fn so_many_requests_are_worked_on_at_a_time() {
 async fn so_many_streams_are_open_and_take_no_places_of_calls() {
     let (server, mut client) = server_with(1, 2).await;
     let first = watch(&mut client).await.unwrap();
-    let mut health = HealthClient::new(server.channel().await);
-    let second = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let second = watch(&mut client).await.unwrap();
     let refusal = Refusal::of(&watch(&mut client).await.unwrap_err());
     assert_eq!((refusal.code, &*refusal.reason), (Code::ResourceExhausted, "TOO_MANY_REQUESTS"));
+    // Strangers have places of their own, and take those of nobody else.
+    let mut health = HealthClient::new(server.channel().await);
+    let stranger = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let refused = health.watch(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).reason, "TOO_MANY_REQUESTS");
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
-    drop((first, second));
+    drop((first, second, stranger));
     until("a place is free again", async || watch(&mut client).await.ok()).await;
 }
 
@@ -113,16 +117,21 @@ async fn a_stream_ends_at_its_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_arrives_in_time_or_never() {
     let server = TestServer::start_with(Engine::Sqlite, |s| s.limits.body_seconds = 1).await;
-    // The beginning of a message, and then nothing.
-    let begun = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(&[0, 0, 0]))]);
-    let body = reqwest::Body::wrap_stream(begun.chain(futures::stream::pending()));
-    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
-    let method = format!("{}/auditlogs.v1.AuditLogs/CreateEvent", server.url);
-    let call = http.post(method).header("content-type", "application/grpc");
-    let answer = call.header("te", "trailers").bearer_auth(ROOT_KEY).body(body).send();
-    let answer = tokio::time::timeout(Duration::from_mins(1), answer).await.unwrap().unwrap();
-    let refusal = Refusal::of(&Status::from_header_map(answer.headers()).unwrap());
-    assert_eq!((refusal.code, &*refusal.reason), (Code::DeadlineExceeded, "REQUEST_TOO_SLOW"));
+    // Whoever asks for health needs no key, and no more time.
+    for method in ["auditlogs.v1.AuditLogs/CreateEvent", "grpc.health.v1.Health/Check"] {
+        // The beginning of a message, and then nothing.
+        let begun = Ok::<_, std::io::Error>(Bytes::from_static(&[0, 0, 0]));
+        let begun = futures::stream::iter([begun]);
+        let body = reqwest::Body::wrap_stream(begun.chain(futures::stream::pending()));
+        let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let call = http.post(format!("{}/{method}", server.url));
+        let call = call.header("content-type", "application/grpc").header("te", "trailers");
+        let answer = call.bearer_auth(ROOT_KEY).body(body).send();
+        let answer = tokio::time::timeout(Duration::from_mins(1), answer).await.unwrap().unwrap();
+        let refusal = Refusal::of(&Status::from_header_map(answer.headers()).unwrap());
+        let told = (refusal.code, &*refusal.reason);
+        assert_eq!(told, (Code::DeadlineExceeded, "REQUEST_TOO_SLOW"), "{method}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
