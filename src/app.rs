@@ -242,8 +242,10 @@ impl App {
         observation.serve(&readiness, &workers, &shutdown);
         let start = async {
             make_ready(&settings, &services, &store, migration).await.map(on_ready)?;
+            // Who calls waits on connections that are no older than the one whose silence is noticed. An
+            // outage that begins just now is no reason to end.
+            _ = store.ping().await;
             readiness.set(true).await;
-            // An outage that begins just now is no reason to end.
             let durability = store.durability().await.unwrap_or_else(|error| error.to_string());
             info!(engine = store.engine().name(), durability, "ready");
             let probe = (store.clone(), readiness.clone(), shutdown.clone());

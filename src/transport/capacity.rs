@@ -92,16 +92,17 @@ pub async fn admit(
     };
     // Bodies over HTTP have their own time; see `rest::body`.
     let hurries = is_grpc(&request) && !TAKING.contains(&path);
-    let hurried = |body| Body::new(Hurried::new(body, capacity.body, capacity.messages.clone()));
+    let with_limits =
+        |body| Body::new(Hurried::new(body, capacity.body, capacity.messages.clone()));
     if always {
-        let request = if hurries { request.map(hurried) } else { request };
+        let request = if hurries { request.map(with_limits) } else { request };
         return next.run(request).await;
     }
     let place = match place(places) {
         Ok(place) => place,
         Err(error) => return refuse(error, &request),
     };
-    let request = if hurries { request.map(hurried) } else { request };
+    let request = if hurries { request.map(with_limits) } else { request };
     let answer = next.run(request).await;
     if holds { answer.map(|body| Body::new(Holding::new(body, place))) } else { answer }
 }

@@ -3,7 +3,7 @@
 //!
 //! A change is recorded when it is committed, before its caller is answered: an answer means that the
 //! record is durable, or that the service's own log has an error. A crash in the moment between loses the
-//! record. Reads do not wait: their records are written soon after, many at once ([`queue`]).
+//! record. Reads do not wait: their records are written soon after, many at once (`queue`).
 
 mod event;
 mod queue;

@@ -29,7 +29,10 @@ async fn the_standby_takes_over(connections: Connections) {
     }
     let mut primary = Cluster::start(&[]);
     let (mut proxy, through) = Proxy::open(&format!("{}/postgres", primary.base())).await;
-    let program = Program::over(Some(through)).with("AUDIT_LOGS_BOOTSTRAP_API_KEY", ROOT_KEY);
+    // With the few that other tests have, all callers wait for one connection.
+    let program = Program::over(Some(through))
+        .with("AUDIT_LOGS_BOOTSTRAP_API_KEY", ROOT_KEY)
+        .with("AUDIT_LOGS_DATABASE_MAX_CONNECTIONS", "20");
     let server = program.serve_with(&["--migrate"]).await;
     let client = server.client().await;
     let name = format!("standby takes over, connections {connections:?}");
