@@ -88,6 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_under_way_together_makes_the_wait_no_longer() {
+        let failures = Failures::new(60);
+        let (now, source) = (failures.start, "198.51.100.1".parse().unwrap());
+        for _ in 0..1_000 {
+            failures.note(source, now);
+        }
+        assert!(failures.is_spent(source, now));
+        assert!(!failures.is_spent(source, now + Duration::from_secs(1)));
+    }
+
+    #[test]
     fn a_network_of_ipv6_is_one_source() {
         let failures = Failures::new(1);
         let (now, of) = (failures.start, |text: &str| text.parse().unwrap());

@@ -40,6 +40,8 @@ const KEYLESS: [&str; 3] = [LASTING[4], LASTING[5], LASTING[6]];
 const KEYLESS_PART: u32 = 16;
 /// Bytes that the messages which are arriving may take together, if one alone is not larger.
 const MESSAGE_ROOM: usize = 256 * 1_024 * 1_024;
+/// The same for those of health checks, which must be answered also while the other room is full.
+const CHECK_ROOM: usize = 64 * 1_024 * 1_024;
 
 /// What orchestrators ask must be answered under any load, or they end what only has much to do.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"];
@@ -51,6 +53,7 @@ pub struct Capacity {
     keyless: Arc<Semaphore>,
     body: Duration,
     messages: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
 }
 
 impl Capacity {
@@ -68,6 +71,7 @@ impl Capacity {
             keyless: places((lasting / KEYLESS_PART).max(1)),
             body,
             messages: Arc::new(Semaphore::new(room)),
+            checks: Arc::new(Semaphore::new(CHECK_ROOM)),
         }
     }
 }
@@ -92,17 +96,19 @@ pub async fn admit(
     };
     // Bodies over HTTP have their own time; see `rest::body`.
     let hurries = is_grpc(&request) && !TAKING.contains(&path);
-    let with_limits =
-        |body| Body::new(Hurried::new(body, capacity.body, capacity.messages.clone()));
+    let room = if always { &capacity.checks } else { &capacity.messages };
+    let request = if hurries {
+        request.map(|body| Body::new(Hurried::new(body, capacity.body, room.clone())))
+    } else {
+        request
+    };
     if always {
-        let request = if hurries { request.map(with_limits) } else { request };
         return next.run(request).await;
     }
     let place = match place(places) {
         Ok(place) => place,
         Err(error) => return refuse(error, &request),
     };
-    let request = if hurries { request.map(with_limits) } else { request };
     let answer = next.run(request).await;
     if holds { answer.map(|body| Body::new(Holding::new(body, place))) } else { answer }
 }

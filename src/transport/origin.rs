@@ -93,6 +93,8 @@ fn of(extensions: &Extensions, headers: &HeaderMap, proxies: &TrustedProxies) ->
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
@@ -129,6 +131,21 @@ mod tests {
             assert_eq!(client(trusted, peer, forwarded), expected, "{peer} {forwarded:?}");
         }
         assert_eq!(client("", "127.0.0.1", &["198.51.100.1"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_address_behind_it() {
+        let proxies = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        let of = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED_FOR, HeaderValue::from_bytes(value).unwrap());
+            }
+            proxies.client("10.0.0.1".parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(of(&[b"\xff, 203.0.113.9"]), "203.0.113.9");
+        // Nor does it uncover what stands before it.
+        assert_eq!(of(&[b"198.51.100.1", b"\xff"]), "10.0.0.1");
     }
 
     #[test]
