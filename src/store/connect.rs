@@ -259,8 +259,11 @@ impl Store {
         Ok(told.join(", "))
     }
 
-    /// Closes the pools, so that SQLite can fold its write-ahead log into the file.
+    /// Ends every connection, so that SQLite can fold its write-ahead log into the file.
     pub async fn close(self) -> Result<()> {
+        if let Some(pulse) = &self.pulse {
+            pulse.close().await?;
+        }
         self.scanner.close().await?;
         self.exporter.close().await?;
         self.reader.close().await?;

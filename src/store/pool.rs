@@ -268,6 +268,14 @@ impl Pulse {
         Ok(())
     }
 
+    /// Ends the connection.
+    pub(super) async fn close(&self) -> Result<()> {
+        match self.connection.lock().await.take() {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
+        }
+    }
+
     async fn give_up(&self, silent: bool) -> Result<()> {
         tracing::warn!("the database is silent: its connections are given up");
         for pool in &self.pools {
