@@ -34,7 +34,6 @@ use crate::{
         violation::{Reason, Violation, Violations},
     },
     store::{Appended, LeafData, PreparedEvent, Store},
-    telemetry,
 };
 
 /// Records and reads events.
@@ -124,9 +123,7 @@ impl Events {
     /// Records one event. When it returns, the event is durable and in its log.
     pub async fn create(&self, caller: &Caller, new: NewEvent) -> Result<Recorded> {
         permit(caller, Operation::CreateEvent)?;
-        let span = telemetry::child("validate");
         let Accepted { tenant, prepared, wants } = self.accept(caller, new).await?;
-        drop(span);
         self.organizations.settle(tenant).await?;
         let placed = self.lanes.submit(vec![prepared]).await.map_err(|refused| refused.error)?;
         let placed = placed.into_iter().next();
@@ -148,7 +145,6 @@ impl Events {
         let in_batch =
             |index: usize, error: Error| error.with_prefix(&format!("requests[{index}]."));
         // Everything is checked before anything is changed.
-        let span = telemetry::child("validate");
         let mut accepted = Vec::with_capacity(batch.len());
         for (index, new) in batch.into_iter().enumerate() {
             match self.accept(caller, new).await {
@@ -156,7 +152,6 @@ impl Events {
                 result => accepted.push(result),
             }
         }
-        drop(span);
         let mut prepared = Vec::with_capacity(accepted.len());
         let mut wanted = Vec::with_capacity(accepted.len());
         for (index, result) in accepted.into_iter().enumerate() {

@@ -48,13 +48,16 @@ impl Times {
         tracer.finished("write batch", &Parent::NONE, self.taken, self.ended, facts, links);
     }
 
-    /// Records in the trace of the request that this task works for how long it waited for its lane, and
-    /// the commit.
+    /// Records the commit in the trace of the request that this task works for, and how long it waited
+    /// for its lane: one span, since each costs every call about 2 % of its rate.
     pub fn tell_request(&self, since: SystemTime) {
         let Some(current) = telemetry::current() else { return };
+        let waited = self.taken.duration_since(since).unwrap_or_default();
+        let facts = vec![
+            KeyValue::new("audit_logs.batch.events", count(self.events)),
+            KeyValue::new("audit_logs.queue.seconds", waited.as_secs_f64()),
+        ];
         let (tracer, parent) = (current.tracer(), current.parent());
-        tracer.finished("queue", parent, since, self.taken, Vec::new(), Links::default());
-        let facts = vec![KeyValue::new("audit_logs.batch.events", count(self.events))];
         tracer.finished("commit", parent, self.taken, self.ended, facts, Links::default());
     }
 }
