@@ -269,8 +269,8 @@ impl App {
         };
         info!("shutting down");
         let was_ready = readiness.is_ready();
-        readiness.set(false).await;
         shutdown.cancel();
+        readiness.set(false).await;
         // From here on no connection takes new calls.
         drain.cancel();
         readiness.close().await;

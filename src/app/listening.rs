@@ -56,6 +56,7 @@ pub fn connection_rules(settings: &Settings) -> ConnectionRules {
         connections_per_address: limits.connections_per_address,
         handshake: seconds(limits.handshake_seconds),
         header: seconds(limits.header_seconds),
+        answer: seconds(limits.answer_seconds),
         keepalive: seconds(limits.keepalive_seconds),
         idle: unless_off(limits.idle_seconds),
         age: unless_off(limits.connection_age_seconds),

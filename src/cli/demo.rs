@@ -33,17 +33,23 @@ pub struct Arguments {
 
 pub async fn run(mut settings: Settings, flags: &Flags, arguments: Arguments) -> Result<()> {
     telemetry::init(settings.log_format, "warn");
-    // A demo must not touch a service that runs here: its own port, and its own data directory
-    // unless one was named.
+    // A demo must not touch a service that runs here, of which there may be a settings file: its own ports,
+    // and its own data unless others were named.
     settings.listen = ([127, 0, 0, 1], 0).into();
     // It talks to itself.
     settings.tls = TlsSettings::default();
+    settings.metrics.listen = None;
+    if !is_named(flags.database_url.as_ref(), "AUDIT_LOGS_DATABASE_URL") {
+        settings.database_url = None;
+    }
+    if !is_named(flags.export_url.as_ref(), "AUDIT_LOGS_EXPORT_URL") {
+        settings.export_url = None;
+    }
     // Its records register their organization and have targets that their schemas do not declare.
     settings.organizations.auto_register = true;
     settings.events.strict_targets = false;
     let scratch = std::env::temp_dir().join(format!("audit-logs-demo-{}", std::process::id()));
-    let own_directory =
-        flags.data_dir.is_none() && std::env::var_os("AUDIT_LOGS_DATA_DIR").is_none();
+    let own_directory = !is_named(flags.data_dir.as_ref(), "AUDIT_LOGS_DATA_DIR");
     if own_directory {
         settings.data_dir.clone_from(&scratch);
     }
@@ -52,6 +58,11 @@ pub async fn run(mut settings: Settings, flags: &Flags, arguments: Arguments) ->
         std::fs::remove_dir_all(&scratch).context("cannot remove the demo's data directory")?;
     }
     result
+}
+
+/// Whether who called said so, rather than a settings file.
+fn is_named<T>(flag: Option<&T>, variable: &str) -> bool {
+    flag.is_some() || std::env::var_os(variable).is_some()
 }
 
 async fn run_server(settings: Settings, arguments: Arguments) -> Result<()> {

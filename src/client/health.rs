@@ -11,7 +11,7 @@ use tonic_health::pb::{
 use super::{Trust, refused};
 use crate::tls;
 
-/// How long an answer may take: less than what asks is given, such as a container engine's.
+/// How long all of it may take: less than what asks is given, such as a container engine's.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Asks the server at `url`, such as `http://127.0.0.1:50051`, whether it serves `service`; all of its
@@ -24,17 +24,21 @@ pub async fn is_serving(
     name: Option<&str>,
 ) -> Result<bool> {
     tls::install_provider();
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .with_context(|| format!("{url} is not a URL"))?
-        .connect_timeout(PATIENCE);
+    // A server that stands still may do so at any point, a handshake among them.
+    let answer = tokio::time::timeout(PATIENCE, ask(url, service, trust, name)).await;
+    answer.with_context(|| format!("{url} does not answer"))?
+}
+
+async fn ask(url: &str, service: &str, trust: &Trust, name: Option<&str>) -> Result<bool> {
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is not a URL"))?;
     let endpoint = match (endpoint.uri().scheme_str(), name) {
         (Some("https"), None) => endpoint.tls_config(trust.of_channel())?,
         (Some("https"), Some(name)) => endpoint.tls_config(trust.of_channel().domain_name(name))?,
         _ => endpoint,
     };
     let channel = endpoint.connect().await.with_context(|| format!("cannot connect to {url}"))?;
-    let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
-    request.set_timeout(PATIENCE);
+    let request = Request::new(HealthCheckRequest { service: service.to_owned() });
     let answer = HealthClient::new(channel).check(request).await;
     let answer = answer.map_err(|status| refused(&status))?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)

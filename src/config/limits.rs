@@ -36,6 +36,8 @@ pub struct LimitSettings {
     pub header_seconds: u32,
     /// How long the body of a request, or the message of a call that has one, may take.
     pub body_seconds: u32,
+    /// How long a client may not take what waits in an answer for it; then its connection is closed.
+    pub answer_seconds: u32,
     /// How often a silent peer is asked whether it is still there.
     pub keepalive_seconds: u32,
     /// How long an HTTP/2 connection may have no call; 0 for as long as it likes.
@@ -60,6 +62,7 @@ impl Default for LimitSettings {
             handshake_seconds: 10,
             header_seconds: 75,
             body_seconds: 20,
+            answer_seconds: 120,
             keepalive_seconds: 30,
             idle_seconds: 900,
             connection_age_seconds: 0,
@@ -87,6 +90,7 @@ impl LimitSettings {
             ("limits.handshake_seconds", self.handshake_seconds, (1, 300)),
             ("limits.header_seconds", self.header_seconds, (1, 3_600)),
             ("limits.body_seconds", self.body_seconds, BODY_SECONDS),
+            ("limits.answer_seconds", self.answer_seconds, (1, 3_600)),
             ("limits.keepalive_seconds", self.keepalive_seconds, (1, 3_600)),
         ];
         for (name, value, (least, most)) in table {

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// The key of each setting.
-const KEYS: [(&str, Form); 61] = [
+const KEYS: [(&str, Form); 62] = [
     ("listen", Form::Text),
     ("data_dir", Form::Text),
     ("database_url", Form::Text),
@@ -85,6 +85,7 @@ const KEYS: [(&str, Form); 61] = [
     ("limits.handshake_seconds", Form::Number),
     ("limits.header_seconds", Form::Number),
     ("limits.body_seconds", Form::Number),
+    ("limits.answer_seconds", Form::Number),
     ("limits.keepalive_seconds", Form::Number),
     ("limits.idle_seconds", Form::Number),
     ("limits.connection_age_seconds", Form::Number),

@@ -1,7 +1,7 @@
 //! Spans. They are made by hand and without `tracing`'s own: a call has few of them, and whatever a span
 //! costs every call pays.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use opentelemetry::{
     Context, KeyValue, TraceId,
@@ -101,11 +101,11 @@ impl Tracer {
     }
 
     /// Reads the trace context of a request: `traceparent` and `tracestate` (W3C Trace Context).
-    pub fn parent(&self, parent: Option<&str>, state: Option<&str>) -> Parent {
+    pub fn parent(&self, parent: Option<&str>, state: Option<Cow<'_, str>>) -> Parent {
         let Some(parent) = parent.filter(|_| self.reads_context) else { return Parent::NONE };
         // It is kept with every span: W3C asks for 512 characters, and strangers may send more.
         let state = state.filter(|state| state.len() <= TRACE_STATE).unwrap_or_default();
-        let headers = Headers { parent, state };
+        let headers = Headers { parent, state: &state };
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
         let context = context.span().span_context().clone();
         Parent(context.is_valid().then_some(context))

@@ -9,7 +9,7 @@ use std::{
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use sha2::{Digest, Sha256};
 
@@ -142,6 +142,11 @@ impl ServerFiles {
             let why = format!("it does not fit the certificate of tls.cert: {error}");
             wrong("tls.key", &self.key, why)
         })?;
+        if contents.client_authorities.is_some() {
+            // A session that goes on is one whose client's certificate nobody looks at again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(config)
     }

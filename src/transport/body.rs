@@ -18,6 +18,11 @@ use tonic::Status;
 
 use crate::service::error::Error;
 
+/// Bytes of a request that take no room.
+const FREE: usize = 1_024;
+/// Frames of an answer that take no room: as many bytes as whoever has a call costs anyway.
+const SMALL: usize = 16 * 1_024;
+
 /// The body of an answer that holds something until it has ended: a call, a place.
 pub struct Holding<G> {
     inner: Body,
@@ -51,25 +56,33 @@ impl<G: Unpin> HttpBody for Holding<G> {
     }
 }
 
-/// The body of a request that must arrive whole in a time, and takes room for its bytes meanwhile. The time
-/// begins when something has to be waited for.
+/// The body of a request that must arrive whole in a time, and takes room for its bytes meanwhile, but for the
+/// first: what asks little is answered while there is no room. The time begins when something has to be
+/// waited for.
 pub struct Hurried {
     inner: Body,
     patience: Duration,
     until: Option<Pin<Box<Sleep>>>,
     room: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
+    free: usize,
 }
 
 impl Hurried {
-    /// The body must have ended after `patience`, and finds a permit in `room` for each of its bytes.
+    /// The body must have ended after `patience`, and finds a permit in `room` for each of its bytes after
+    /// the first kilobyte.
     pub const fn new(inner: Body, patience: Duration, room: Arc<Semaphore>) -> Self {
-        Self { inner, patience, until: None, room, held: None }
+        Self { inner, patience, until: None, room, held: None, free: FREE }
     }
 
     /// Takes room for what has arrived.
     fn take(&mut self, bytes: usize) -> Result<(), axum::Error> {
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let charged = bytes.saturating_sub(self.free);
+        self.free -= bytes - charged;
+        if charged == 0 {
+            return Ok(());
+        }
+        let count = u32::try_from(charged).unwrap_or(u32::MAX);
         let Ok(more) = self.room.clone().try_acquire_many_owned(count) else {
             return Err(axum::Error::new(Status::from(Error::TooManyRequests)));
         };
@@ -115,6 +128,87 @@ impl HttpBody for Hurried {
     }
 }
 
+/// How the end of an answer tells that it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// By its trailers.
+    Grpc,
+    /// By being cut off.
+    Http,
+}
+
+/// The body of an answer that takes room for its bytes until the client took them. Without room it ends.
+pub struct Weighed {
+    inner: Body,
+    form: Form,
+    room: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    over: bool,
+}
+
+impl Weighed {
+    /// The body finds a permit in `room` for each byte of a frame that is not small.
+    pub const fn new(inner: Body, form: Form, room: Arc<Semaphore>) -> Self {
+        Self { inner, form, room, held: None, over: false }
+    }
+
+    /// Whether there is room for a frame.
+    fn take(&mut self, bytes: usize) -> bool {
+        if bytes <= SMALL {
+            return true;
+        }
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.held = self.room.clone().try_acquire_many_owned(count).ok();
+        self.held.is_some()
+    }
+}
+
+impl HttpBody for Weighed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        // Who asks for more has room for it: what there was before is taken.
+        this.held = None;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let frame = std::task::ready!(Pin::new(&mut this.inner).poll_frame(context));
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        if this.take(bytes) {
+            return Poll::Ready(frame);
+        }
+        this.over = true;
+        this.inner = Body::empty();
+        Poll::Ready(Some(match this.form {
+            Form::Grpc => trailers(Error::TooManyRequests),
+            Form::Http => Err(axum::Error::new(Error::TooManyRequests)),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The trailers of a gRPC answer that failed (gRPC over HTTP/2, section "Responses").
+fn trailers(error: Error) -> Result<Frame<Bytes>, axum::Error> {
+    let mut trailers = hyper::HeaderMap::new();
+    let told = Status::from(error).add_header(&mut trailers);
+    told.map(|()| Frame::trailers(trailers)).map_err(axum::Error::new)
+}
+
 /// The body of a gRPC answer that ends at the deadline of its call, with the status that says so.
 pub struct Deadlined {
     inner: Body,
@@ -147,13 +241,52 @@ impl HttpBody for Deadlined {
         this.over = true;
         // What it holds is given back now, not when the client has read the end.
         this.inner = Body::empty();
-        // The trailers of gRPC's HTTP/2 mapping, section "Responses".
-        let mut trailers = hyper::HeaderMap::new();
-        let told = Status::from(Error::DeadlineExceeded).add_header(&mut trailers);
-        Poll::Ready(Some(told.map(|()| Frame::trailers(trailers)).map_err(axum::Error::new)))
+        Poll::Ready(Some(trailers(Error::DeadlineExceeded)))
     }
 
     fn is_end_stream(&self) -> bool {
         self.over || self.inner.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt, stream};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Two frames that need room and one that does not.
+    fn weighed(form: Form, room: &Arc<Semaphore>) -> Weighed {
+        let frames = [SMALL + 1, SMALL, SMALL + 1].map(|size| Ok::<_, Error>(vec![7_u8; size]));
+        Weighed::new(Body::from_stream(stream::iter(frames).boxed()), form, room.clone())
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_makes_room() {
+        let room = Arc::new(Semaphore::new(SMALL + 1));
+        let mut body = weighed(Form::Grpc, &room);
+        let mut left = Vec::new();
+        while let Some(frame) = body.frame().await {
+            assert!(frame.unwrap().is_data());
+            left.push(room.available_permits());
+        }
+        assert_eq!(left, [0, SMALL + 1, 0]);
+        drop(body);
+        assert_eq!(room.available_permits(), SMALL + 1);
+    }
+
+    #[tokio::test]
+    async fn without_room_an_answer_ends_and_says_so() {
+        let room = Arc::new(Semaphore::new(SMALL + 1));
+        let mut first = weighed(Form::Grpc, &room);
+        assert!(first.frame().await.unwrap().unwrap().is_data());
+        let mut second = weighed(Form::Grpc, &room);
+        let told = second.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(told["grpc-status"], "8");
+        assert!(second.frame().await.is_none());
+        let mut cut = weighed(Form::Http, &room);
+        assert!(cut.frame().await.unwrap().is_err());
+        assert!(cut.frame().now_or_never().unwrap().is_none());
     }
 }

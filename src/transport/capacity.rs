@@ -1,6 +1,7 @@
 //! How many calls there may be at a time. A call that is answered at once has a place while it is worked on:
 //! from its headers to those of its answer. What may last, streams and downloads, has a place of another
-//! kind until its answer has ended, so that watchers never stand in the way of calls.
+//! kind until its answer has ended, so that watchers never stand in the way of calls. What clients have not
+//! taken of their answers shares a room.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::{
-    body::{Holding, Hurried},
+    body::{Form, Holding, Hurried, Weighed},
     router::is_grpc,
 };
 use crate::service::{download::DOWNLOAD_PATH, error::Error};
@@ -40,8 +41,8 @@ const KEYLESS: [&str; 3] = [LASTING[4], LASTING[5], LASTING[6]];
 const KEYLESS_PART: u32 = 16;
 /// Bytes that the messages which are arriving may take together, if one alone is not larger.
 const MESSAGE_ROOM: usize = 256 * 1_024 * 1_024;
-/// The same for those of health checks, which must be answered also while the other room is full.
-const CHECK_ROOM: usize = 64 * 1_024 * 1_024;
+/// Bytes of answers that may wait for their clients together.
+const ANSWER_ROOM: usize = 512 * 1_024 * 1_024;
 
 /// What orchestrators ask must be answered under any load, or they end what only has much to do.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check"];
@@ -53,7 +54,7 @@ pub struct Capacity {
     keyless: Arc<Semaphore>,
     body: Duration,
     messages: Arc<Semaphore>,
-    checks: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
 }
 
 impl Capacity {
@@ -71,8 +72,14 @@ impl Capacity {
             keyless: places((lasting / KEYLESS_PART).max(1)),
             body,
             messages: Arc::new(Semaphore::new(room)),
-            checks: Arc::new(Semaphore::new(CHECK_ROOM)),
+            answers: Arc::new(Semaphore::new(ANSWER_ROOM)),
         }
+    }
+}
+
+impl Capacity {
+    fn weigh(&self, body: Body, form: Form) -> Body {
+        Body::new(Weighed::new(body, form, self.answers.clone()))
     }
 }
 
@@ -94,14 +101,6 @@ pub async fn admit(
         (true, false) => &capacity.lasting,
         (false, false) => &capacity.calls,
     };
-    // Bodies over HTTP have their own time; see `rest::body`.
-    let hurries = is_grpc(&request) && !TAKING.contains(&path);
-    let room = if always { &capacity.checks } else { &capacity.messages };
-    let request = if hurries {
-        request.map(|body| Body::new(Hurried::new(body, capacity.body, room.clone())))
-    } else {
-        request
-    };
     if always {
         return next.run(request).await;
     }
@@ -109,8 +108,30 @@ pub async fn admit(
         Ok(place) => place,
         Err(error) => return refuse(error, &request),
     };
-    let answer = next.run(request).await;
+    let weighs = !is_grpc(&request);
+    let mut answer = next.run(request).await;
+    if weighs {
+        answer = answer.map(|body| capacity.weigh(body, Form::Http));
+    }
     if holds { answer.map(|body| Body::new(Holding::new(body, place))) } else { answer }
+}
+
+/// Bounds how long the message of a call takes to arrive, and what messages and answers take of memory.
+/// Requests over HTTP have their own time for bodies; see `rest::body`.
+pub async fn bound_rpc(
+    State(capacity): State<Arc<Capacity>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let hurries = !TAKING.contains(&path);
+    let request = if hurries {
+        let room = capacity.messages.clone();
+        request.map(|body| Body::new(Hurried::new(body, capacity.body, room)))
+    } else {
+        request
+    };
+    next.run(request).await.map(|body| capacity.weigh(body, Form::Grpc))
 }
 
 /// Refuses in the language of the request.

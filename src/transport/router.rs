@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
+use tokio::sync::Mutex;
 use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
@@ -69,7 +70,9 @@ const EXPOSED: [HeaderName; 5] = [
     header::RETRY_AFTER,
     request_id::REQUEST_ID,
 ];
-/// Most bytes of a message to services that need no key.
+/// Most bytes of a message to services that need no key. What is asked of health takes no room, so that it
+/// is answered under any load (`body::Hurried`).
+const HEALTH_BYTES: usize = 1_000;
 const QUESTION_BYTES: usize = 16 * 1_024;
 /// How long a browser may remember what it was told about an origin.
 const PREFLIGHT: Duration = Duration::from_hours(1);
@@ -79,18 +82,27 @@ const PREFLIGHT: Duration = Duration::from_hours(1);
 pub struct Readiness {
     ready: Arc<AtomicBool>,
     health: HealthReporter,
+    /// Held while health is told; whether it was told for the last time.
+    closed: Arc<Mutex<bool>>,
 }
 
 impl Readiness {
     /// Not ready yet.
     async fn new(health: HealthReporter) -> Self {
-        let readiness = Self { ready: Arc::default(), health };
+        let readiness = Self { ready: Arc::default(), health, closed: Arc::default() };
         readiness.set(false).await;
         readiness
     }
 
-    /// Tells health checks and calls.
+    /// Tells health checks and calls, unless they were told for the last time.
     pub async fn set(&self, ready: bool) {
+        let closed = self.closed.lock().await;
+        if !*closed {
+            self.tell(ready).await;
+        }
+    }
+
+    async fn tell(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
@@ -101,7 +113,9 @@ impl Readiness {
     /// Says for the last time that nothing is served, and ends the streams that watch health: they
     /// would hold a shutdown open.
     pub async fn close(&self) {
-        self.set(false).await;
+        let mut closed = self.closed.lock().await;
+        *closed = true;
+        self.tell(false).await;
         let mut health = self.health.clone();
         for service in SERVICES {
             health.clear_service_status(service).await;
@@ -147,9 +161,10 @@ pub async fn routes(
     let rates = Arc::new(Rates::new(rules.writes_per_minute, rules.others_per_minute));
     let capacity =
         Capacity::new(rules.calls, rules.lasting, rules.rest.body_patience, rules.message_bytes);
+    let capacity = Arc::new(capacity);
     let grpc = rpcs(services, rules.message_bytes)
         // Who asks these needs no key, and never much.
-        .add_service(health.max_decoding_message_size(QUESTION_BYTES))
+        .add_service(health.max_decoding_message_size(HEALTH_BYTES))
         .add_service(reflection().build_v1()?.max_decoding_message_size(QUESTION_BYTES))
         .add_service(reflection().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES))
         .into_axum_router()
@@ -160,6 +175,7 @@ pub async fn routes(
         .layer(middleware::from_fn_with_state(gate.clone(), auth::of_rpc))
         // Outside of the credential check, which may wait for the database.
         .layer(middleware::from_fn(deadline::enforce))
+        .layer(middleware::from_fn_with_state(capacity.clone(), capacity::bound_rpc))
         // Whatever the others answer is told to browsers in their form.
         .layer(GrpcWebLayer::new())
         .layer(middleware::from_fn(only_grpc));
@@ -184,7 +200,7 @@ pub async fn routes(
     let router = grpc
         .merge(http)
         .fallback_service(any(unknown))
-        .layer(middleware::from_fn_with_state(Arc::new(capacity), capacity::admit))
+        .layer(middleware::from_fn_with_state(capacity, capacity::admit))
         .layer(middleware::from_fn_with_state(Observer::new(telemetry.clone()), observe::observe))
         .layer(middleware::from_fn_with_state(rules.trusted_proxies.clone(), origin::note))
         .layer(middleware::from_fn(request_id::assign));

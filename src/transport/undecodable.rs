@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// How the library's complaints begin.
-const COMPLAINTS: [&str; 2] = ["failed to decode Protobuf message", "Missing request message"];
+const COMPLAINTS: [&str; 3] =
+    ["failed to decode Protobuf message", "Missing request message", "tonic-web: "];
 
 /// How the library's complaint about a message that is too large begins; it goes on with both sizes.
 const TOO_LARGE: &str = "Error, decoded message length too large: ";

@@ -37,9 +37,9 @@ fn flag_wins_over_environment_over_file_over_default() {
 }
 
 /// Of `tls.*`, `insecure_plaintext` and `limits.*`.
-const LISTENING: [&str; 20] = [
+const LISTENING: [&str; 21] = [
     "/c.pem", "/k.pem", "/ca.pem", "true", "65536", "9000", "50", "77", "78", "79", "80", "81",
-    "82", "83", "5", "6", "7", "8", "9", "0",
+    "82", "83", "5", "6", "7", "10", "8", "9", "0",
 ];
 
 #[test]
@@ -125,6 +125,7 @@ fn listening_is_as_set(settings: &Settings) {
         handshake_seconds: 5,
         header_seconds: 6,
         body_seconds: 7,
+        answer_seconds: 10,
         keepalive_seconds: 8,
         idle_seconds: 9,
         connection_age_seconds: 0,

@@ -1,16 +1,20 @@
-//! What a connection is doing: its calls, and what it sends beside them.
+//! What a connection is doing: its calls, what it sends beside them, and what it does not take.
 
 use std::{
+    collections::HashMap,
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes that a connection may send while it has no call: more than what a client that was refused
@@ -25,10 +29,12 @@ const PREFACE: u64 = 24;
 #[derive(Debug)]
 pub struct Activity {
     calls: AtomicUsize,
-    had_calls: AtomicUsize,
+    had_calls: AtomicU64,
     received: AtomicU64,
     beside_calls: AtomicU64,
     idle_since: Mutex<Instant>,
+    /// The calls whose answers wait for the client, by their numbers, and since when.
+    waiting: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Activity {
@@ -36,19 +42,20 @@ impl Activity {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             calls: AtomicUsize::new(0),
-            had_calls: AtomicUsize::new(0),
+            had_calls: AtomicU64::new(0),
             received: AtomicU64::new(0),
             beside_calls: AtomicU64::new(0),
             idle_since: Mutex::new(Instant::now()),
+            waiting: Mutex::default(),
         })
     }
 
     /// Counts a call until its answer ends.
     pub fn begin(self: &Arc<Self>) -> Call {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.had_calls.fetch_add(1, Ordering::Relaxed);
+        let number = self.had_calls.fetch_add(1, Ordering::Relaxed);
         self.beside_calls.store(0, Ordering::Relaxed);
-        Call(self.clone())
+        Call { activity: self.clone(), number }
     }
 
     /// Whether the other side has made a call, or said at least that it speaks HTTP/2.
@@ -65,6 +72,16 @@ impl Activity {
         self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
+    /// For how long the client has not taken what an answer has for it: of the answer that waits longest.
+    pub fn untaken(&self) -> Duration {
+        let longest = self.waiting().values().min().map(Instant::elapsed);
+        longest.unwrap_or_default()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts what was received; an error if that is a flood.
     fn received(&self, bytes: u64) -> io::Result<()> {
         self.received.fetch_add(bytes, Ordering::Relaxed);
@@ -78,37 +95,118 @@ impl Activity {
 
 /// A call that runs.
 #[derive(Debug)]
-pub struct Call(Arc<Activity>);
+pub struct Call {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Call {
+    /// Something waits for the client from now on.
+    fn waits(&self) {
+        self.activity.waiting().insert(self.number, Instant::now());
+    }
+
+    /// The client has room for more, so nothing waits for it.
+    fn is_asked(&self) {
+        self.activity.waiting().remove(&self.number);
+    }
+}
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.0.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.is_asked();
+        if self.activity.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let idle_since = &self.activity.idle_since;
+            *idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
+    }
+}
+
+/// The body of an answer, whose call runs until the client took the last of it.
+pub struct Answer {
+    inner: Body,
+    call: Call,
+    is_empty: bool,
+}
+
+impl Answer {
+    /// The answer of `call`.
+    pub fn new(inner: Body, call: Call) -> Self {
+        call.waits();
+        let is_empty = inner.is_end_stream();
+        Self { inner, call, is_empty }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    /// Is asked for a frame only while the client has room for it.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.call.is_asked();
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(frame, Poll::Ready(Some(_))) {
+            self.call.waits();
+        }
+        frame
+    }
+
+    /// Says no even after the last frame, or nobody would ask again once the client has taken that.
+    fn is_end_stream(&self) -> bool {
+        self.is_empty
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A connection, which is still there when who speaks over it has ended.
+#[derive(Debug)]
+pub struct Wire<T>(Arc<Mutex<T>>);
+
+impl<T> Wire<T> {
+    /// Over `inner`.
+    pub fn new(inner: T) -> Self {
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// For who speaks over it.
+    pub fn counted(&self, activity: Arc<Activity>) -> Counted<T> {
+        Counted { inner: self.0.clone(), activity }
+    }
+
+    /// What it is over, once nobody speaks over it any more.
+    pub fn into_inner(self) -> Option<T> {
+        Arc::into_inner(self.0)?.into_inner().ok()
     }
 }
 
 /// The bytes of a connection, counted.
 pub struct Counted<T> {
-    inner: T,
+    inner: Arc<Mutex<T>>,
     activity: Arc<Activity>,
 }
 
-impl<T> Counted<T> {
-    /// Counts what `inner` receives.
-    pub const fn new(inner: T, activity: Arc<Activity>) -> Self {
-        Self { inner, activity }
+impl<T: Unpin> Counted<T> {
+    /// Nobody else has it while there is this.
+    fn with<R>(&self, work: impl FnOnce(Pin<&mut T>) -> R) -> R {
+        work(Pin::new(&mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let read = self.with(|inner| inner.poll_read(context, buffer));
         let bytes = buffer.filled().len() - before;
         if bytes > 0 {
             self.activity.received(bytes as u64)?;
@@ -119,30 +217,30 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        self.with(|inner| inner.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        self.with(|inner| inner.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.with(|inner| inner.is_write_vectored())
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|inner| inner.poll_flush(context))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|inner| inner.poll_shutdown(context))
     }
 }

@@ -15,7 +15,7 @@ use hyper_util::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -26,10 +26,10 @@ use tracing::debug;
 
 use super::{
     ConnectionRules,
-    activity::{Activity, Call, Counted},
+    activity::{Activity, Answer, Counted, Wire},
     connect_info,
 };
-use crate::{tls::ServerTls, transport::body::Holding};
+use crate::tls::ServerTls;
 
 /// Most bytes that a client may send in one call before they are read (RFC 9113, section 5.2).
 const CALL_WINDOW: u32 = 1_024 * 1_024;
@@ -46,6 +46,9 @@ const FORCED_RESETS: usize = 256;
 const SEND_BUFFER: usize = 256 * 1_024;
 /// How long a connection without calls may take to close after it was asked to.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How often that is looked at, how long such a connection may take while the service shuts down, and how
+/// long a client may take to close an ended one.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// How connections are served.
 pub struct Connections {
@@ -101,7 +104,7 @@ impl Connections {
         let info = connect_info(&stream);
         let activity = Activity::new();
         let Some(tls) = &self.tls else {
-            return self.speak(Counted::new(stream, activity.clone()), info, activity).await;
+            return self.speak_to_the_end(stream, info, activity).await;
         };
         let shake = TlsAcceptor::from(tls.config()).accept(stream);
         let shaken = tokio::select! {
@@ -109,21 +112,41 @@ impl Connections {
             shaken = timeout(self.rules.handshake, shake) => shaken,
         };
         match shaken {
-            Ok(Ok(stream)) => {
-                self.speak(Counted::new(stream, activity.clone()), info, activity).await;
-            }
+            Ok(Ok(stream)) => self.speak_to_the_end(stream, info, activity).await,
             Ok(Err(error)) => debug!(%error, peer = ?info.remote_addr, "no TLS handshake"),
             Err(_) => debug!(peer = ?info.remote_addr, "the TLS handshake took too long"),
         }
     }
 
-    /// Speaks HTTP, whichever version the other side does.
-    async fn speak(
+    /// Speaks HTTP. What the client still sends after a proper end is read and thrown away: if it were
+    /// refused, the client's system would forget answers that its program has not read yet (RFC 9112,
+    /// section 9.6).
+    async fn speak_to_the_end(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         info: TcpConnectInfo,
         activity: Arc<Activity>,
     ) {
+        let wire = Wire::new(stream);
+        if !self.speak(wire.counted(activity.clone()), info, activity).await {
+            return;
+        }
+        let Some(mut stream) = wire.into_inner() else { return };
+        let rest = async {
+            let mut thrown_away = [0; 4_096];
+            while matches!(stream.read(&mut thrown_away).await, Ok(1..)) {}
+        };
+        // Who does not leave is left.
+        _ = timeout(GLANCE, rest).await;
+    }
+
+    /// Speaks HTTP, whichever version the other side does. Says whether that ended properly.
+    async fn speak(
+        &self,
+        stream: Counted<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
+        info: TcpConnectInfo,
+        activity: Arc<Activity>,
+    ) -> bool {
         let begun = Instant::now();
         let service = self.service(info, activity.clone());
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -132,20 +155,24 @@ impl Connections {
         loop {
             tokio::select! {
                 ended = &mut connection => {
-                    if let Err(error) = ended {
-                        debug!(error, "a connection broke");
-                    }
-                    return;
+                    return match ended {
+                        Ok(()) => true,
+                        Err(error) => {
+                            debug!(error, "a connection broke");
+                            false
+                        }
+                    };
                 }
                 () = self.drain.cancelled(), if !asked_to_leave => {
                     connection.as_mut().graceful_shutdown();
                     asked_to_leave = true;
-                    // The drain has a time of its own.
-                    look_at = Instant::now() + Duration::from_hours(1);
                 }
                 () = sleep_until(look_at), if !asked_to_leave => {
                     match self.look(begun, &activity) {
-                        Look::Silent => return debug!("a connection said nothing"),
+                        Look::End(why) => {
+                            debug!(why, "a connection was ended");
+                            return false;
+                        }
                         Look::At(next) => look_at = next,
                         Look::Leave => {
                             connection.as_mut().graceful_shutdown();
@@ -154,9 +181,10 @@ impl Connections {
                     }
                 }
                 // Calls may go on after a connection was asked to leave; without them it must go.
-                () = sleep(FAREWELL), if asked_to_leave && !self.drain.is_cancelled() => {
-                    if activity.idle() >= FAREWELL {
-                        return;
+                () = sleep(GLANCE), if asked_to_leave => {
+                    let farewell = if self.drain.is_cancelled() { GLANCE } else { FAREWELL };
+                    if activity.idle() >= farewell || activity.untaken() >= self.rules.answer {
+                        return false;
                     }
                 }
             }
@@ -166,16 +194,18 @@ impl Connections {
     /// What is to become of a connection, now.
     fn look(&self, begun: Instant, activity: &Activity) -> Look {
         if !activity.has_spoken() {
-            return Look::Silent;
+            return Look::End("it said nothing");
         }
-        let idle = activity.idle();
+        let untaken = self.rules.answer.saturating_sub(activity.untaken());
+        if untaken.is_zero() {
+            return Look::End("it did not take its answers");
+        }
         let left = |most: Option<Duration>, so_far| most.map(|most| most.saturating_sub(so_far));
-        let until_idle = left(self.rules.idle, idle);
-        let until_old = left(self.rules.age, begun.elapsed());
-        match until_idle.into_iter().chain(until_old).min() {
+        let idle = left(self.rules.idle, activity.idle());
+        let old = left(self.rules.age, begun.elapsed());
+        match idle.into_iter().chain(old).min() {
             Some(Duration::ZERO) => Look::Leave,
-            Some(next) => Look::At(Instant::now() + next),
-            None => Look::At(Instant::now() + Duration::from_hours(24)),
+            next => Look::At(Instant::now() + next.unwrap_or(untaken).min(untaken)),
         }
     }
 
@@ -185,7 +215,7 @@ impl Connections {
         activity: Arc<Activity>,
     ) -> impl Service<
         Request<Incoming>,
-        Response = Response<Holding<Call>>,
+        Response = Response<Answer>,
         Error = Infallible,
         Future: Send + 'static,
     > + use<> {
@@ -194,15 +224,15 @@ impl Connections {
             let call = activity.begin();
             request.extensions_mut().insert(info.clone());
             let answer = router.call(request);
-            async move { Ok(answer.await?.map(|body: Body| Holding::new(body, call))) }
+            async move { Ok(answer.await?.map(|body: Body| Answer::new(body, call))) }
         })
     }
 }
 
 /// What is to become of a connection.
 enum Look {
-    /// It has said nothing in the time that it has for that.
-    Silent,
+    /// It is to end at once, for this reason.
+    End(&'static str),
     /// Nothing before then.
     At(Instant),
     /// It was idle for too long, or is too old.

@@ -39,6 +39,8 @@ pub struct ConnectionRules {
     pub handshake: Duration,
     /// How long the headers of a request over HTTP/1.1 may take, the wait for their first byte included.
     pub header: Duration,
+    /// How long a client may not take what an answer has for it.
+    pub answer: Duration,
     /// How often a silent peer is asked whether it is there.
     pub keepalive: Duration,
     /// How long an HTTP/2 connection may have no call.

@@ -82,7 +82,7 @@ impl Observed {
         let end = match (&call.target, code) {
             (_, Some(code)) => End::Grpc(code),
             (Target::Rpc(_), None) => End::Grpc(Code::Unknown),
-            (Target::Http(..), None) => End::Http(call.status.unwrap_or_default()),
+            (Target::Http(..), None) => End::Http,
         };
         call.end(end);
     }
@@ -97,10 +97,10 @@ impl Observed {
                     self.end(code);
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
-                // As if the client had gone: it did not get all.
+            Poll::Ready(Some(Err(error))) => {
                 if let Some(call) = self.call.take() {
-                    call.end(End::Gone);
+                    call.current.scope_now(|| tracing::warn!(%error, "an answer broke off"));
+                    call.end(End::Broken);
                 }
             }
             Poll::Ready(None) => self.end(None),
@@ -109,14 +109,6 @@ impl Observed {
 
     fn is_http(&self) -> bool {
         self.call.as_ref().is_some_and(|call| matches!(call.target, Target::Http(..)))
-    }
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.end(End::Gone);
-        }
     }
 }
 

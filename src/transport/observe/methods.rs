@@ -13,6 +13,8 @@ use crate::proto::DESCRIPTORS;
 const OTHER: &str = "_OTHER";
 /// For requests whose clients went away before they had all of the answer; no server sends it.
 pub const CLIENT_GONE: u16 = 499;
+/// For answers that the service broke off, whatever they began with.
+pub const BROKEN: u16 = 500;
 
 /// The RPCs that there are.
 pub struct Methods {

@@ -7,7 +7,7 @@
 mod body;
 mod methods;
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -45,6 +45,7 @@ struct Call {
     current: Arc<Current>,
     began: Instant,
     status: Option<u16>,
+    told: bool,
     _running: Running,
 }
 
@@ -53,8 +54,10 @@ struct Call {
 enum End {
     /// The code of an RPC.
     Grpc(tonic::Code),
-    /// The status of an HTTP request, all of whose answer was sent.
-    Http(u16),
+    /// All of the answer to an HTTP request was sent.
+    Http,
+    /// The answer broke off: the service could not go on.
+    Broken,
     /// The client went away.
     Gone,
 }
@@ -75,7 +78,7 @@ impl Observer {
             Target::Http(methods::http(request.method()), route)
         };
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
-        let remote = tracer.parent(text(headers, "traceparent"), text(headers, "tracestate"));
+        let remote = tracer.parent(only(headers, "traceparent"), joined(headers, "tracestate"));
         let span = tracer.server(|| target.name(), &remote, || target.attributes(id));
         let parent: Parent = span.as_parent(remote);
         let current = Arc::new(Current::new(id, parent, tracer.clone(), metrics.clone()));
@@ -86,6 +89,7 @@ impl Observer {
             current,
             began: Instant::now(),
             status: None,
+            told: false,
             _running: metrics.begins(),
         }
     }
@@ -108,8 +112,18 @@ pub async fn observe(State(observer): State<Observer>, request: Request, next: N
     Response::from_parts(parts, Body::new(Observed::new(inner, call, web)))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// The one header of that name. More are as none (W3C Trace Context, section 3.2).
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// All headers of that name as one (RFC 9110, section 5.3), as `tracestate` may be sent.
+fn joined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    let mut values = headers.get_all(name).iter().map_while(|value| value.to_str().ok());
+    let first = Cow::Borrowed(values.next()?);
+    Some(values.fold(first, |joined, more| Cow::Owned(format!("{joined},{more}"))))
 }
 
 impl Target {
@@ -141,12 +155,13 @@ impl Target {
 }
 
 impl Call {
-    /// Tells that it ended. What is told later does not count.
+    /// Tells that it ended.
     fn end(mut self, end: End) {
         self.tell(end);
     }
 
     fn tell(&mut self, end: End) {
+        self.told = true;
         let took = self.began.elapsed();
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let metrics = &self.telemetry.metrics;
@@ -154,7 +169,8 @@ impl Call {
             (Target::Rpc(method), end) => {
                 let code = match end {
                     End::Grpc(code) => code,
-                    End::Http(_) => tonic::Code::Unknown,
+                    End::Http => tonic::Code::Unknown,
+                    End::Broken => tonic::Code::Internal,
                     End::Gone => tonic::Code::Cancelled,
                 };
                 let name = methods::code(code);
@@ -165,8 +181,11 @@ impl Call {
                 (methods::is_failure(code), KeyValue::new("rpc.response.status_code", name))
             }
             (Target::Http(method, route), end) => {
-                let status = self.status.unwrap_or(methods::CLIENT_GONE);
-                let status = if end == End::Gone { methods::CLIENT_GONE } else { status };
+                let status = match end {
+                    End::Gone => methods::CLIENT_GONE,
+                    End::Broken => methods::BROKEN,
+                    End::Grpc(_) | End::Http => self.status.unwrap_or(methods::CLIENT_GONE),
+                };
                 let route = route.as_ref().map(MatchedPath::as_str);
                 metrics.http(method, route, status, took);
                 self.current.scope_now(|| {
@@ -182,6 +201,13 @@ impl Call {
             self.span.fail();
         }
         self.span.set(status);
-        self.status = None;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.told {
+            self.tell(End::Gone);
+        }
     }
 }

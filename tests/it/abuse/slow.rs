@@ -9,7 +9,10 @@ use tokio::{
 
 use super::{
     Victim, closed, dial,
-    frames::{GOAWAY, PING, PREFACE, SETTINGS, connect},
+    frames::{
+        ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+        call, connect, frame,
+    },
 };
 use crate::support::server::ROOT_KEY;
 
@@ -115,5 +118,44 @@ async fn a_connection_without_calls_is_looked_after_and_sent_away() {
     receiver.until(GOAWAY).await.expect("it is sent away");
     // Whether it goes or not.
     receiver.end().await;
+    victim.recovers().await;
+}
+
+/// A client that gives answers no room, but is there and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_takes_are_given_up() {
+    let mut victim = Victim::start(&[("AUDIT_LOGS_LIMITS_ANSWER_SECONDS", "3")]).await;
+    let (mut sender, mut receiver) = connect(victim.address()).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE is nothing, then one byte: the answer is made, or handed over.
+    for (stream, window) in [(1, 0), (3, 1)] {
+        let headers = call("/auditlogs.v1.AuditLogs/ListActions", ROOT_KEY);
+        let asked = [
+            frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, window]),
+            frame(HEADERS, END_HEADERS, stream, &headers),
+            frame(DATA, END_STREAM, stream, &[0; 5]),
+        ];
+        sender.send(&asked.concat()).await.unwrap();
+    }
+    let alive = async {
+        while sender.send(&frame(PING, 0, 0, &[7; 8])).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let seen = async {
+        let mut seen = Vec::new();
+        while let Some((kind, flags, _)) = receiver.next().await {
+            seen.push((kind, flags));
+        }
+        seen
+    };
+    let seen = tokio::select! {
+        seen = seen => seen,
+        () = alive => unreachable!(),
+    };
+    let count = |kind| seen.iter().filter(|(found, _)| *found == kind).count();
+    assert_eq!((count(HEADERS), count(RST_STREAM)), (2, 0), "{seen:?}");
+    assert!(seen.contains(&(PING, ACK)), "{seen:?}");
+    victim.serves_others().await;
     victim.recovers().await;
 }

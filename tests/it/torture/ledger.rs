@@ -14,6 +14,7 @@ use audit_logs::{
 };
 use prost_types::value::Kind;
 use sea_orm::{ConnectionTrait, Database, Statement};
+use tonic::Code;
 
 use super::{
     load::{Call, NUMBER, RESOURCE_EXHAUSTED, UNAVAILABLE},
@@ -196,7 +197,7 @@ impl Ledger {
             for organization in organizations {
                 // An organization is registered when its first event comes.
                 if heads.contains_key(&organization) {
-                    self.read(client.clone(), &organization).await;
+                    self.read(client.clone(), &organization).await?;
                 }
             }
             // What nobody waits for any more may still have been stored meanwhile.
@@ -215,7 +216,9 @@ impl Ledger {
         state.events.iter_mut().for_each(|entry| entry.read = None);
     }
 
-    async fn read(&self, mut client: AuditLogs, organization: &str) {
+    /// Reads what is new in a log; `None` if the service says that its database is away, as it does once
+    /// more soon after that was back, when it notices that its connections are not the ones they were.
+    async fn read(&self, mut client: AuditLogs, organization: &str) -> Option<()> {
         let start = self.state().lengths.get(organization).copied().unwrap_or_default();
         let mut request = ListEventsRequest {
             organization_id: organization.to_owned(),
@@ -225,12 +228,15 @@ impl Ledger {
             ..Default::default()
         };
         loop {
-            let page = client.list_events(request.clone()).await.unwrap().into_inner();
+            let page = match client.list_events(request.clone()).await {
+                Err(status) if status.code() == Code::Unavailable => return None,
+                page => page.unwrap().into_inner(),
+            };
             let mut state = self.state();
             page.events.into_iter().for_each(|record| state.take(organization, record));
             request.after = page.list_metadata.unwrap().after;
             if request.after.is_empty() {
-                return;
+                return Some(());
             }
         }
     }
