@@ -45,8 +45,9 @@ impl Organizations {
         let tenant = self.tenant(caller, id).await?;
         let (this, caller) = (self.clone(), caller.clone());
         to_its_end(async move {
-            this.store.release_legal_hold(&tenant).await?;
-            this.record(&caller, "organization.legal_hold_released", &tenant, |done| done).await;
+            let was_held = this.store.release_legal_hold(&tenant).await?;
+            let with_what = |done: SystemEvent| done.with("was_held", was_held);
+            this.record(&caller, "organization.legal_hold_released", &tenant, with_what).await;
             Ok(())
         })
         .await

@@ -346,8 +346,7 @@ fn sqlite_options(url: &str, max_connections: u32) -> ConnectOptions {
             .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged event survives a power cut.
             .synchronous(SqliteSynchronous::Full)
-            // What is erased is overwritten, and does not stay in free pages. (The lane, which has
-            // other connections, deletes nothing.)
+            // What is erased is overwritten, and does not stay in free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(ACQUIRE_TIMEOUT)
     });

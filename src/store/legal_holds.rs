@@ -7,7 +7,7 @@ use sea_orm::{
 
 use super::{
     Result, Store, StoreError,
-    entity::{log_retention, organization},
+    entity::{log_retention, log_stream, log_stream_dead_letter, organization},
     from_column,
     pool::Transaction,
 };
@@ -64,20 +64,22 @@ impl Store {
         Ok(Some(LegalHold { placed_at, reason: reason.to_owned() }))
     }
 
-    /// Ends the hold of an organization's log, if there is one.
-    pub async fn release_legal_hold(&self, tenant: &Tenant) -> Result<()> {
+    /// Ends the hold of an organization's log; false if there is none.
+    pub async fn release_legal_hold(&self, tenant: &Tenant) -> Result<bool> {
         use log_retention::Column::{HeldAt, HoldReason, OrganizationId};
-        log_retention::Entity::update_many()
+        let released = log_retention::Entity::update_many()
             .col_expr(HeldAt, Expr::val(None::<i64>))
             .col_expr(HoldReason, Expr::val(None::<String>))
             .filter(OrganizationId.eq(tenant.organization.as_str()))
+            .filter(HeldAt.is_not_null())
             .exec(self.writer())
             .await?;
-        Ok(())
+        Ok(released.rows_affected > 0)
     }
 
-    /// Marks an organization as deleted, unless its log is held.
+    /// Marks an organization as deleted, unless its log is held. Its log streams are gone then.
     pub async fn delete_organization(&self, tenant: &Tenant, now: Timestamp) -> Result<Deletion> {
+        let id = tenant.organization.as_str();
         let transaction = self.begin().await?;
         let Some(row) = lock_organization(&transaction, tenant).await? else {
             return Ok(Deletion::Missing);
@@ -93,6 +95,15 @@ impl Store {
         row.deleted_at = Set(Some(now.micros()));
         row.updated_at = Set(now.micros());
         row.update(&transaction).await?;
+        // Nobody could reach them any more, and they have secrets of a customer.
+        log_stream_dead_letter::Entity::delete_many()
+            .filter(log_stream_dead_letter::Column::OrganizationId.eq(id))
+            .exec(&transaction)
+            .await?;
+        log_stream::Entity::delete_many()
+            .filter(log_stream::Column::OrganizationId.eq(id))
+            .exec(&transaction)
+            .await?;
         transaction.commit().await?;
         Ok(Deletion::Done)
     }

@@ -7,7 +7,10 @@ use sea_orm::{
 
 use super::{
     Result, Store,
-    entity::log_stream_dead_letter::{self, Column},
+    entity::{
+        log_stream,
+        log_stream_dead_letter::{self, Column},
+    },
     from_column,
     log_streams::{of, seen_by_its_worker},
     to_column,
@@ -49,6 +52,8 @@ impl Store {
     /// Has dead letters sent again: those of some sequences, or all. Returns how many.
     pub async fn redrive_dead_letters(&self, key: &LogStreamKey, sequences: &[u64]) -> Result<u64> {
         let transaction = self.begin().await?;
+        // Before the letters, as who notes deliveries does, so that the two do not wait for each other.
+        log_stream::named(key).lock_exclusive().one(&transaction).await?;
         let mut update = letters_of(key).col_expr(Column::IsDue, Expr::val(1_i64));
         if !sequences.is_empty() {
             update = update

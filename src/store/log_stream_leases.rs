@@ -1,7 +1,7 @@
 //! Which replica forwards which log, and how far it is.
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
     sea_query::{Expr, OnConflict},
 };
 
@@ -79,6 +79,17 @@ pub struct FailedDelivery {
     pub next_attempt_at: Timestamp,
 }
 
+/// The log streams that are to deliver and that nobody holds, those first that wait longest.
+fn free_log_streams(now: Timestamp) -> Select<log_stream::Entity> {
+    log_stream::Entity::find()
+        .filter(log_stream::Column::State.ne(LogStreamState::Inactive.as_str()))
+        .filter(log_stream::Column::LeaseUntil.lt(now.micros()))
+        .filter(log_stream::Column::OrganizationId.in_subquery(present(None)))
+        .order_by_asc(log_stream::Column::LeaseUntil)
+        .order_by_asc(log_stream::Column::OrganizationId)
+        .order_by_asc(log_stream::Column::Id)
+}
+
 impl Store {
     /// Leases up to `limit` log streams that are to deliver and that nobody holds. Two workers never
     /// get the same. Those that this program cannot read, of a newer version perhaps, are named apart
@@ -90,34 +101,50 @@ impl Store {
         until: Timestamp,
         limit: u64,
     ) -> Result<LeasedStreams> {
-        // Most polls find nothing: they must not take SQLite's write lock.
-        let free: Vec<_> = log_stream::Entity::find()
-            .filter(log_stream::Column::State.ne(LogStreamState::Inactive.as_str()))
-            .filter(log_stream::Column::LeaseUntil.lt(now.micros()))
-            .filter(log_stream::Column::OrganizationId.in_subquery(present(None)))
-            .order_by_asc(log_stream::Column::LeaseUntil)
-            .limit(limit)
-            .all(self.reader())
-            .await?;
         let mut leased = LeasedStreams::default();
-        for row in free {
-            let key = key(&row);
-            if stored(row).is_err() {
-                leased.unreadable.push(key);
-                continue;
+        loop {
+            let left = limit.saturating_sub(leased.streams.len() as u64);
+            // Those that cannot be read stay free, and would for ever come before the others.
+            let free = free_log_streams(now)
+                .offset(leased.unreadable.len() as u64)
+                .limit(left)
+                // Most polls find nothing: they must not take SQLite's write lock.
+                .all(self.reader())
+                .await?;
+            let is_last = (free.len() as u64) < left || left == 0;
+            for row in free {
+                let key = key(&row);
+                if stored(row).is_err() {
+                    leased.unreadable.push(key);
+                } else {
+                    leased.streams.extend(self.lease(&key, owner, now, until).await?);
+                }
             }
-            let update = of(&key)
-                .col_expr(log_stream::Column::LeaseOwner, Expr::val(Some(owner)))
-                .col_expr(log_stream::Column::LeaseUntil, Expr::val(until.micros()))
-                .filter(log_stream::Column::State.ne(LogStreamState::Inactive.as_str()))
-                .filter(log_stream::Column::LeaseUntil.lt(now.micros()));
-            if update.exec(self.writer()).await?.rows_affected == 1 {
-                // Read once it is ours: what another worker noted last is in it.
-                let row = log_stream::named(&key).one(self.writer()).await?;
-                leased.streams.extend(row.map(stored).transpose()?);
+            if is_last {
+                return Ok(leased);
             }
         }
-        Ok(leased)
+    }
+
+    /// Leases one, unless somebody else was quicker.
+    async fn lease(
+        &self,
+        key: &LogStreamKey,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<StoredLogStream>> {
+        let update = of(key)
+            .col_expr(log_stream::Column::LeaseOwner, Expr::val(Some(owner)))
+            .col_expr(log_stream::Column::LeaseUntil, Expr::val(until.micros()))
+            .filter(log_stream::Column::State.ne(LogStreamState::Inactive.as_str()))
+            .filter(log_stream::Column::LeaseUntil.lt(now.micros()));
+        if update.exec(self.writer()).await?.rows_affected == 0 {
+            return Ok(None);
+        }
+        // Read once it is ours: what another worker noted last is in it.
+        let row = log_stream::named(key).one(self.writer()).await?;
+        row.map(stored).transpose()
     }
 
     /// The log streams that a worker holds now.

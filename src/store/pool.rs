@@ -228,49 +228,74 @@ impl ConnectionTrait for Transaction {
     }
 }
 
+/// Which start of which server this is.
+const WHO: &str = "SELECT concat(inet_server_addr(), ' ', inet_server_port(), ' ', \
+                   pg_postmaster_start_time())";
+
 /// A connection that nothing else goes over, and the pools beside it.
 #[derive(Debug)]
 pub(super) struct Pulse {
     options: PgConnectOptions,
-    connection: Mutex<Option<PgConnection>>,
+    felt: Mutex<Felt>,
     pools: Vec<Pool>,
     losses: Losses,
+}
+
+/// A connection, and the server whose answers are waited for.
+#[derive(Debug, Default)]
+struct Felt {
+    connection: Option<PgConnection>,
+    server: Option<String>,
 }
 
 impl Pulse {
     /// Connects when it is first felt.
     pub(super) fn new(options: PgConnectOptions, pools: Vec<Pool>, losses: &Losses) -> Self {
-        Self { options, connection: Mutex::default(), pools, losses: losses.clone() }
+        Self { options, felt: Mutex::default(), pools, losses: losses.clone() }
     }
 
     /// Whether the server answers, on the connection that there is or on a new one. If it is silent,
     /// what else waits for an answer of it waits no more.
     pub(super) async fn feel(&self) -> Result<()> {
-        let mut slot = self.connection.lock().await;
-        if let Some(mut connection) = slot.take() {
+        let mut felt = self.felt.lock().await;
+        if let Some(mut connection) = felt.connection.take() {
             match timeout(PATIENCE, connection.ping()).await {
                 Ok(Ok(())) => {
-                    *slot = Some(connection);
+                    felt.connection = Some(connection);
                     return Ok(());
                 }
-                // It was ended, perhaps by who took over the address: those who only wait for their
-                // answers would never be told.
-                Ok(Err(_)) | Err(_) => self.give_up(false).await?,
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    felt.server = None;
+                    self.give_up(false).await?;
+                }
             }
         }
-        let connect = PgConnection::connect_with(&self.options);
-        let Ok(connected) = timeout(PATIENCE, connect).await else {
+        let Ok(connected) = timeout(PATIENCE, self.connect()).await else {
+            felt.server = None;
             self.give_up(true).await?;
             return Err(StoreError::no_answer());
         };
+        let (connection, server) = connected?;
         self.losses.is_heard();
-        *slot = Some(connected?);
+        felt.connection = Some(connection);
+        // Somebody took over the address: those who only wait for answers of the server before would never
+        // be told.
+        if felt.server.replace(server.clone()).is_some_and(|before| before != server) {
+            self.give_up(false).await?;
+        }
         Ok(())
+    }
+
+    async fn connect(&self) -> Result<(PgConnection, String)> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let server = sqlx::query_scalar(WHO).fetch_one(&mut connection).await?;
+        Ok((connection, server))
     }
 
     /// Ends the connection.
     pub(super) async fn close(&self) -> Result<()> {
-        match self.connection.lock().await.take() {
+        match self.felt.lock().await.connection.take() {
             Some(connection) => Ok(connection.close().await?),
             None => Ok(()),
         }

@@ -85,6 +85,9 @@ impl Organizations {
     ) -> Result<Organization> {
         permit(caller, Operation::UpdateOrganization)?;
         let tenant = self.tenant(caller, id).await?;
+        if tenant.organization.is_system() {
+            return Err(Error::OrganizationReserved);
+        }
         let mut violations = Violations::default();
         let changes = changes.check(&mut violations);
         violations.into_result(())?;

@@ -71,6 +71,8 @@ pub(super) struct Runner {
     retried_until: Option<u64>,
     /// Whether there may be dead letters to be sent again.
     redrives: bool,
+    /// Whether the last of them failed in a way that may pass.
+    redrive_failed: bool,
     /// What it tells of itself.
     gauge: Arc<StreamGauge>,
     /// The dead letter that last failed in a way that may pass, and how often in a row.
@@ -110,6 +112,7 @@ impl Runner {
             is_slow: false,
             retried_until: None,
             redrives: true,
+            redrive_failed: false,
             gauge,
             stuck: (0, 0),
         }
@@ -173,10 +176,14 @@ impl Runner {
         let (follower, sink) = (&*open.follower, &*open.sink);
         let mut prepared: Option<(Turn, Batch)> = None;
         while !self.stop.is_cancelled() {
-            if self.redrives {
+            // After one that failed the log has its turn: letters may fail for days.
+            let rests = std::mem::take(&mut self.redrive_failed);
+            if self.redrives && !(rests && follower.size() > self.learned.next) {
                 // It needs turns of its own.
                 prepared = None;
-                self.redrives = self.redrive(follower, sink).await?;
+                let redriven = self.redrive(follower, sink).await;
+                self.redrive_failed = redriven.is_err();
+                self.redrives = redriven?;
                 if self.redrives && follower.size() <= self.learned.next {
                     continue;
                 }

@@ -12,6 +12,7 @@ use std::{collections::HashMap, time::Duration};
 
 use sea_orm::DbErr;
 use sqlx::{Connection as _, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{Instant, timeout};
 
 use self::{
     read::{known_ids, known_keys, lock_heads},
@@ -37,6 +38,10 @@ const CAREFUL_BATCHES: u32 = 32;
 /// server itself ends statements earlier or later; locks keep the next attempt correct either way.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// A connection that rested for longer is asked for a sign of life before it is used, and for how long.
+const TRUSTED: Duration = Duration::from_secs(3);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// The statements of a lane are few and always the same, and the right plan for each is plain: take
 /// the rows of the arrays in their order, and find what belongs to each by its index. So they are
 /// planned once, and never as a scan of a table. The order matters where rows are locked.
@@ -55,6 +60,8 @@ type Result<T> = std::result::Result<T, Failure>;
 pub struct Writer {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// When that was last used.
+    used: Instant,
     heads: HashMap<OrganizationId, Frontier>,
     careful: u32,
     losses: Losses,
@@ -64,7 +71,8 @@ impl Writer {
     /// Connects when it is first used.
     pub fn new(options: PgConnectOptions, losses: Losses) -> Self {
         let options = options.options(PLANNING);
-        Self { options, connection: None, heads: HashMap::new(), careful: 0, losses }
+        let used = Instant::now();
+        Self { options, connection: None, used, heads: HashMap::new(), careful: 0, losses }
     }
 
     /// Tells the server that nothing more comes.
@@ -86,7 +94,7 @@ impl Writer {
         let attempt =
             async { Ok::<_, DbErr>(self.try_both_ways(events, times, lost_before).await) };
         let attempt = losses.unless_lost(Box::pin(attempt));
-        let result = match tokio::time::timeout(ANSWER, attempt).await {
+        let result = match timeout(ANSWER, attempt).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(Failure::Lost(StoreError::no_answer())),
         };
@@ -115,7 +123,11 @@ impl Writer {
         times: BatchTimes,
         lost_before: bool,
     ) -> Result<Written> {
+        if self.used.elapsed() > TRUSTED && !is_alive(self.connection.as_mut()).await {
+            self.connection = None;
+        }
         let connection = connected(&mut self.connection, &self.options).await?;
+        self.used = Instant::now();
         self.careful = self.careful.saturating_sub(1);
         if self.careful == 0
             && !lost_before
@@ -137,6 +149,13 @@ impl Writer {
             self.heads.insert(organization.clone(), growth.after().clone());
         }
     }
+}
+
+/// Whether the other end is still there. What lies between may have forgotten a connection that rested, and
+/// a server that took over never knew it: the first batch would wait for an answer in vain.
+async fn is_alive(connection: Option<&mut PgConnection>) -> bool {
+    let Some(connection) = connection else { return false };
+    matches!(timeout(SIGN_OF_LIFE, connection.ping()).await, Ok(Ok(())))
 }
 
 async fn connected<'a>(
