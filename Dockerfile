@@ -53,7 +53,7 @@ ENV AUDIT_LOGS_LISTEN=0.0.0.0:50051 \
 VOLUME /var/lib/audit-logs
 EXPOSE 50051
 USER 65532:65532
-# SIGTERM drains for at most 28 seconds: `docker stop --time 35`.
+# SIGTERM drains for at most 30 seconds: `docker stop --time 35`.
 STOPSIGNAL SIGTERM
 # What it asks is AUDIT_LOGS_SERVER, by default http://127.0.0.1:50051.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
