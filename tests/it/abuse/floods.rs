@@ -11,8 +11,8 @@ use crate::support::server::ROOT_KEY;
 
 /// `ENHANCE_YOUR_CALM` (RFC 9113, section 7).
 const CALM: u32 = 11;
-/// More than a connection may send beside its calls.
-const FLOOD: usize = 24 * 1_024 * 1_024;
+/// More than a connection may send beside its calls, and than the system takes that nobody reads.
+const FLOOD: usize = 256 * 1_024 * 1_024;
 
 /// Sends bytes until the connection is closed; it must be, before all were sent.
 async fn is_closed_on(victim: &mut Victim, first: &[u8], bytes: &[u8]) -> Option<u32> {

@@ -24,7 +24,7 @@ const MEMORY: u64 = 64 * 1_024 * 1_024;
 struct Victim {
     server: Server,
     other: AuditLogs,
-    files: usize,
+    sockets: usize,
     memory: u64,
     // The data must live as long as the server.
     _program: Program,
@@ -40,8 +40,8 @@ impl Victim {
         let mut other = server.client().await;
         other.create_action_schema(schema_for("doc.read")).await.unwrap();
         other.create_event(create_event("acme", "doc.read")).await.unwrap();
-        let (files, memory) = (server.process.open_files(), server.process.most_memory());
-        Self { server, other, files, memory, _program: program }
+        let (sockets, memory) = (server.process.open_sockets(), server.process.most_memory());
+        Self { server, other, sockets, memory, _program: program }
     }
 
     fn address(&self) -> &str {
@@ -63,9 +63,9 @@ impl Victim {
     async fn recovers(mut self) {
         self.serves_others().await;
         // The connection above may still be closing.
-        let most = self.files + 4;
+        let most = self.sockets + 4;
         until("connections are gone", async || {
-            (self.server.process.open_files() <= most).then_some(())
+            (self.server.process.open_sockets() <= most).then_some(())
         })
         .await;
         let grown = self.server.process.most_memory().saturating_sub(self.memory);

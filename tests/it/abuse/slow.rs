@@ -102,7 +102,7 @@ async fn a_connection_without_calls_is_looked_after_and_sent_away() {
     let victim = Victim::start(&[
         ("AUDIT_LOGS_LIMITS_KEEPALIVE_SECONDS", "1"),
         ("AUDIT_LOGS_LIMITS_IDLE_SECONDS", "5"),
-        ("AUDIT_LOGS_LIMITS_HANDSHAKE_SECONDS", "1"),
+        ("AUDIT_LOGS_LIMITS_HANDSHAKE_SECONDS", "5"),
         ("AUDIT_LOGS_LIMITS_STREAMS_PER_CONNECTION", "77"),
     ])
     .await;

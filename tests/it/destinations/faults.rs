@@ -20,7 +20,8 @@ async fn failure<P: Protocol>(pair: &Pair<P>, fault: Fault) -> Failure {
     pair.receiver.misbehave(fault, ALWAYS);
     let began = Instant::now();
     let failure = pair.sink.send(&batch(&*pair.sink, 0, 3, 10), NOW).await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    // Far less than it would take without the limit of two seconds.
+    assert!(began.elapsed() < Duration::from_secs(40), "it took {:?}", began.elapsed());
     assert!(!failure.message.contains(SECRET), "{failure:?}");
     assert!(failure.message.len() < 1_200);
     failure

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::Semaphore,
 };
 
 use crate::{
@@ -59,13 +59,12 @@ struct Plan {
 }
 
 /// Harm to requests that do not write.
-#[derive(Default)]
 struct Others {
     /// So many of the next lists wait.
     hold_lists: AtomicUsize,
-    /// Lists that wait.
+    /// Lists that wait for a permit.
     held: AtomicUsize,
-    release: Notify,
+    release: Semaphore,
     /// So many of the next deletions are refused.
     refuse_deletes: AtomicUsize,
 }
@@ -79,7 +78,8 @@ impl Others {
     async fn harm(&self, head: &str) -> Option<Fault> {
         if head.starts_with("get") && head.contains("list-type") && Self::takes(&self.hold_lists) {
             self.held.fetch_add(1, Ordering::SeqCst);
-            self.release.notified().await;
+            self.release.acquire().await.unwrap().forget();
+            self.held.fetch_sub(1, Ordering::SeqCst);
         }
         (head.starts_with("delete") && Self::takes(&self.refuse_deletes)).then_some(Fault::Refuse)
     }
@@ -121,7 +121,12 @@ impl Bucket {
         let plan = Arc::new(Mutex::new(Plan { pass: 0, harm: 0, fault: Fault::Hang }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxied = format!("http://{}", listener.local_addr().unwrap());
-        let others = Arc::<Others>::default();
+        let others = Arc::new(Others {
+            hold_lists: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            release: Semaphore::new(0),
+            refuse_deletes: AtomicUsize::new(0),
+        });
         tokio::spawn(serve(listener, port, plan.clone(), others.clone()));
         Self { server, direct, proxied, plan, others }
     }
@@ -172,7 +177,7 @@ impl Bucket {
 
     /// Lets the list that waits pass.
     pub fn release(&self) {
-        self.others.release.notify_one();
+        self.others.release.add_permits(1);
     }
 
     /// The next deletion is refused.

@@ -21,17 +21,19 @@ async fn a_collector_shows_a_call_down_to_the_commit() {
         .await
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
         .with("OTEL_METRICS_EXPORTER", "none")
+        .with("OTEL_BSP_SCHEDULE_DELAY", "20")
         .with("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
     let server = program.serve().await;
     let mut client = server.client().await;
     client.create_action_schema(schema_for("doc.read")).await.unwrap();
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
-    assert_eq!(server.stop().await.code, Some(0));
     let spans = until("the collector wrote it", async || {
         let spans = collector.spans();
-        spans.iter().any(|span| span["name"] == CALL).then_some(spans)
+        let is_there = |name: &str| spans.iter().any(|span| span["name"] == name);
+        [CALL, "write batch"].into_iter().all(is_there).then_some(spans)
     })
     .await;
+    assert_eq!(server.stop().await.code, Some(0));
     let named = |name: &'static str| spans.iter().filter(move |span| span["name"] == name);
     let call = named(CALL).next().unwrap();
     let is_of_call = |span: &&Value| span["traceId"] == call["traceId"];

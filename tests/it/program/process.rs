@@ -57,6 +57,8 @@ impl Program {
             .with("AUDIT_LOGS_LIMITS_REQUESTS_PER_MINUTE", "0")
             // Records of reads come a moment later, where tests count events.
             .with("AUDIT_LOGS_SYSTEM_LOG_READS", "false")
+            // What threads keep of memory would be counted as growth on machines with many processors.
+            .with("TOKIO_WORKER_THREADS", "2")
             // A stack trace would be printed if there was one.
             .with("RUST_BACKTRACE", "1");
         match postgres_url {
@@ -254,9 +256,12 @@ impl Process {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1_024
     }
 
-    /// How many files and sockets it has open (proc(5), /proc/pid/fd).
-    pub fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    /// How many sockets it has open (proc(5), /proc/pid/fd).
+    pub fn open_sockets(&self) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One may be closed meanwhile.
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Sends a signal such as `TERM`.

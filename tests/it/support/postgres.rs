@@ -2,9 +2,10 @@
 
 use std::{
     env,
+    net::TcpListener,
     sync::{
         LazyLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -42,9 +43,17 @@ fn server_url() -> &'static str {
     &SERVER.as_ref().expect("asked first").base
 }
 
-/// A port that was free a moment ago.
+/// A port that stays free until its server is started, and started again: it is not one that the system
+/// gives away by itself (on Linux those begin at 32,768), and nobody else here gets the same.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);

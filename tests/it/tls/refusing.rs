@@ -21,7 +21,7 @@ async fn closed(mut stream: TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_handshake_is_ended_and_others_are_served() {
-    let server = Secured::start(None, &[("AUDIT_LOGS_LIMITS_HANDSHAKE_SECONDS", "2")]).await;
+    let server = Secured::start(None, &[("AUDIT_LOGS_LIMITS_HANDSHAKE_SECONDS", "5")]).await;
     let mut bad = Vec::new();
     let preface = &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..];
     let half = &[22, 3, 1, 2, 0, 1][..];
@@ -85,11 +85,10 @@ async fn plaintext_beyond_loopback_wants_a_word() {
     }
     // Nothing was made.
     assert!(program.files_in(".").is_empty());
-    for serve in [
-        program.start(&["serve", "--listen", "0.0.0.0:0", "--insecure-plaintext"]),
-        program.start(&["serve", "--listen", "[::1]:0"]),
-    ] {
-        let mut serve = serve;
-        serve.listening().await;
+    let mut open = program.start(&["serve", "--listen", "0.0.0.0:0", "--insecure-plaintext"]);
+    open.listening().await;
+    // Where there is IPv6.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        program.start(&["serve", "--listen", "[::1]:0"]).listening().await;
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Running, authority::Authority};
+use crate::support::postgres::free_port;
 
 /// Whether it can be started.
 pub fn is_installed() -> bool {
@@ -25,7 +26,7 @@ impl Collector {
     pub async fn start(authority: &Authority) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = authority.certify_in(directory.path(), "127.0.0.1");
-        let port = super::port();
+        let port = free_port();
         let configuration = format!(
             "receivers:
   otlp:
@@ -51,7 +52,7 @@ service:
     /// One that takes traces over gRPC, without TLS.
     pub async fn of_traces() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = super::port();
+        let port = free_port();
         let configuration = format!(
             "receivers:
   otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{port}'}}}}}}

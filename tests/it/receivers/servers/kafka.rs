@@ -9,6 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Running, authority::Authority};
+use crate::support::postgres::free_port;
 
 /// The topic that a broker starts with.
 pub const TOPIC: &str = "audit";
@@ -53,7 +54,7 @@ impl Kafka {
         let (certificate, key) = authority.certify("127.0.0.1");
         let store = directory.path().join("store.pem");
         fs::write(&store, key + &certificate).unwrap();
-        let [tls_port, port, controller] = [super::port(), super::port(), super::port()];
+        let [tls_port, port, controller] = [free_port(), free_port(), free_port()];
         let (user, password) = USER;
         let properties = format!(
             "process.roles=broker,controller

@@ -10,10 +10,9 @@ pub mod rsyslog;
 use std::{
     env,
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
 };
 
 use crate::support::until;
@@ -32,19 +31,6 @@ fn is_installed(name: &str, program: &Path) -> bool {
 /// Where `just receivers` puts what it installs.
 fn installed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path)
-}
-
-/// A port that stays free until its server is started, and started again: it is not one that the system
-/// gives away by itself (on Linux those begin at 32,768), and nobody else here gets the same.
-fn port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// A process that ends with this.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Running, authority::Authority};
-use crate::support::until;
+use crate::support::{postgres::free_port, until};
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
@@ -28,7 +28,7 @@ impl Rsyslog {
     pub async fn start(authority: &Authority, name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = authority.certify_in(directory.path(), name);
-        let port = super::port();
+        let port = free_port();
         let path = directory.path().display();
         // The size of messages is what rsyslog takes by default. One worker, so that the file has the
         // order of the connection.
