@@ -14,6 +14,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+mod directory;
 pub mod domain;
 pub mod export;
 pub mod forward;

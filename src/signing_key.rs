@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{info, warn};
 
-use crate::{config::Settings, merkle::SigningKey};
+use crate::{config::Settings, directory, merkle::SigningKey};
 
 /// Only the owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
-const OTHERS: u32 = 0o077;
+/// A group may read it: so do Kubernetes and systemd hand it to those whom it is for.
+const OTHERS: u32 = 0o037;
 
 /// Where the key is: the configured file, or one in the data directory.
 pub fn path(settings: &Settings) -> PathBuf {
@@ -55,7 +56,7 @@ pub fn read(path: &Path) -> Result<Option<SigningKey>> {
 fn create(path: &Path) -> Result<SigningKey> {
     let cannot = || format!("cannot make the signing key file {}", path.display());
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).with_context(cannot)?;
+        directory::create(directory).with_context(cannot)?;
     }
     let key = SigningKey::from_seed(rand::random());
     // Complete under another name first: whoever finds the file finds a whole key, whatever happens

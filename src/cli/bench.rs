@@ -19,7 +19,10 @@ What is measured, each figure beside its peer in the same run:
   batch          BatchCreateEvents of 100 and 1,000, against binary COPY (SQLite: prepared INSERTs)
   organizations  one organization and 1,000
   receipts       with and without receipts
+  ingest         IngestEvents beside BatchCreateEvents
+  start          time to the first answer, and idle memory
   tls            CreateEvent with and without TLS
+  telemetry      CreateEvent with metrics and traces, and without
   watch          how soon 100 watchers are told of 1,000 events/s, and what 5,000 idle ones cost
   forward        one log stream to an HTTPS receiver beside the receiver's own ceiling, and 500 streams
   export         a log of 1,000,000 events to CSV and JSON Lines, against psql \\copy (SQLite: sqlite3 -csv)
@@ -28,8 +31,8 @@ What is measured, each figure beside its peer in the same run:
 
 The server runs as a process of its own on a database of its own: on SQLite in a temporary directory
 (another can be named by --data-dir), on PostgreSQL in a new database of the server that the flag
---database-url names (no variable is read: it may name a database in use) or, without it, of a private server (default settings, so fsync is on) if initdb is found. All
-is removed at the end. A full run takes some 10 minutes per engine and 10 GB of disk.
+--database-url names (no variable is read: it may name a database in use) or, without it, of a private
+server (default settings, so fsync is on) if initdb is found. All is removed at the end. A full run takes some 10 minutes per engine and 10 GB of disk.
 
 Examples:
   audit-logs bench --quick                       does it work? about a minute

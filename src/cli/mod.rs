@@ -47,7 +47,7 @@ enum Command {
     /// Make, list and revoke API keys, directly in the database
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Export events of a running service to a CSV file
+    /// Export events of a running service to a file: CSV or JSON Lines
     Export(export::Arguments),
     /// Watch the events of a running service as they come
     Tail(tail::Arguments),

@@ -1,6 +1,6 @@
 //! Where export files are: a directory or a bucket, behind `object_store`.
 
-use std::{fmt, fs, io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use object_store::{
@@ -17,9 +17,12 @@ use object_store::{
 use reqwest::Url;
 
 use super::upload::Upload;
-use crate::domain::{
-    export::{Export, Remains},
-    ids::ExportId,
+use crate::{
+    directory,
+    domain::{
+        export::{Export, Remains},
+        ids::ExportId,
+    },
 };
 
 /// A part of a file, in bytes.
@@ -170,7 +173,7 @@ impl ExportFiles {
         if parsed.scheme() == "file" {
             let root = parsed.to_file_path();
             let root = root.map_err(|()| "export_url: not a file path".to_owned())?;
-            fs::create_dir_all(&root)
+            directory::create(&root)
                 .map_err(|error| format!("export_url: {}: {error}", root.display()))?;
             let store = Arc::new(LocalFileSystem::new_with_prefix(&root).map_err(failed)?);
             return Ok(Self { place: Place::Directory { root, store }, prefix: Path::default() });

@@ -1,7 +1,7 @@
 //! The file of an export while it is written. Nobody sees it before it is whole.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
     path::{Path as FilePath, PathBuf},
 };
@@ -10,6 +10,7 @@ use object_store::{Error, MultipartId, ObjectStoreExt, PutPayload, multipart::Pa
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::files::Bucket;
+use crate::directory;
 
 /// Bytes of a part. S3 takes parts from 5 MiB and 10,000 of them: a file may have 78 GiB.
 const PART_BYTES: usize = 8 * 1_024 * 1_024;
@@ -101,7 +102,7 @@ impl LocalFile {
         partial.push(".part");
         let partial = PathBuf::from(partial);
         if let Some(directory) = whole.parent() {
-            fs::create_dir_all(directory)?;
+            directory::create(directory)?;
         }
         let file = Some(File::create(&partial)?);
         Ok(Self { partial, whole, file })

@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use reqwest::{
     Client, Method, Request, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{self, HeaderMap},
+    header::{self, HeaderMap, HeaderValue},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use zeroize::Zeroizing;
@@ -20,6 +20,20 @@ const BODY_BYTES: usize = 64 * 1024;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Shorter texts would be found in words that are not secret.
 const SHORTEST_HIDDEN: usize = 6;
+
+tokio::task_local! {
+    /// The trace that requests of this task belong to.
+    static TRACE: HeaderValue;
+}
+
+/// Sends the requests of `work` as parts of a trace, which this header tells (W3C Trace Context, section 3.2:
+/// `traceparent`).
+pub async fn within_trace<F: Future>(traceparent: Option<String>, work: F) -> F::Output {
+    match traceparent.and_then(|value| HeaderValue::try_from(value).ok()) {
+        Some(value) => TRACE.scope(value, work).await,
+        None => work.await,
+    }
+}
 
 /// Sends requests for one stream. Cheap to clone: the connections are shared.
 #[derive(Debug, Clone)]
@@ -128,7 +142,10 @@ impl HttpSender {
 
     /// Sends a request, for what reads answers itself. An address that stands in the URL is checked
     /// here: the resolver is asked for names only.
-    pub(super) async fn execute(&self, request: Request) -> io::Result<Response> {
+    pub(super) async fn execute(&self, mut request: Request) -> io::Result<Response> {
+        if let Ok(trace) = TRACE.try_with(HeaderValue::clone) {
+            request.headers_mut().insert("traceparent", trace);
+        }
         let host = request.url().host_str().unwrap_or_default();
         if egress::bare(host).parse::<IpAddr>().is_ok_and(|address| !self.egress.permits(address)) {
             return Err(egress::refused(host));

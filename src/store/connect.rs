@@ -19,6 +19,7 @@ use super::{
     export_rows::ExportSource,
     pool::{Losses, Pool, Pulse},
 };
+use crate::directory;
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -374,7 +375,7 @@ fn sqlite_url(url: &str) -> Result<String> {
 fn create_parent(path: &std::path::Path) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let Some(parent) = parent else { return Ok(()) };
-    std::fs::create_dir_all(parent).map_err(|error| {
+    directory::create(parent).map_err(|error| {
         StoreError::Setting(format!("cannot create the directory {}: {error}", parent.display()))
     })
 }

@@ -16,6 +16,7 @@ mod export_rows;
 mod exports;
 mod forwarding;
 mod idempotency;
+mod journal;
 mod leases;
 mod leaves;
 mod legal_holds;

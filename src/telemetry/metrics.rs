@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, atomic::AtomicI64};
 
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, Meter},
+};
 
 use super::streams::Streams;
 
@@ -149,6 +152,8 @@ impl Metrics {
                 "Time of a sweep for retention",
             ),
         };
+        // Prometheus sees no increase in a series that begins with its first failure.
+        instruments.refused.add(0, &[KeyValue::new("reason", "INTERNAL")]);
         let metrics = Self(Arc::new(instruments));
         metrics.observe_own();
         metrics

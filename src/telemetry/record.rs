@@ -110,6 +110,8 @@ impl Metrics {
 
     /// A log stream is forwarded here, until what is returned is dropped.
     pub fn stream(&self, destination: &'static str, state: &'static str) -> Arc<StreamGauge> {
+        // Prometheus sees no increase in a series that begins with its first failure.
+        self.dead_letters(destination, 0);
         self.0.streams.join(destination, state)
     }
 

@@ -179,6 +179,14 @@ impl Span {
         }
     }
 
+    /// What tells others that their work is a part of it (W3C Trace Context, section 3.2); none where it is
+    /// not recorded.
+    pub fn traceparent(&self) -> Option<String> {
+        let context = self.0.as_ref()?.span_context();
+        let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags());
+        context.is_sampled().then(|| format!("00-{trace}-{span}-{:02x}", flags.to_u8()))
+    }
+
     /// Whether what is set is kept.
     pub fn is_recording(&self) -> bool {
         self.0.as_ref().is_some_and(SdkSpan::is_recording)
@@ -196,5 +204,35 @@ impl Span {
         if let Some(span) = &mut self.0 {
             span.set_status(Status::error(""));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_long_trace_state_is_left_out() {
+        let tracer = Tracer::new(None, true);
+        let state_of = |state: String| {
+            let parent = tracer.parent(Some(PARENT), Some(state.into()));
+            parent.0.map(|context| context.trace_state().header())
+        };
+        assert_eq!(state_of("a=1,b=2".to_owned()).as_deref(), Some("a=1,b=2"));
+        // A value has at most 256 characters.
+        let long = |last| format!("a={},b={}", "1".repeat(254), "1".repeat(last));
+        assert_eq!(long(253).len(), TRACE_STATE);
+        assert_eq!(state_of(long(253)), Some(long(253)));
+        assert_eq!(state_of(long(254)).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_no_parent_is_none() {
+        let tracer = Tracer::new(None, true);
+        assert!(tracer.parent(Some(PARENT), None).trace_id().is_some());
+        assert!(tracer.parent(Some("00-0-0-01"), None).trace_id().is_none());
+        assert!(Tracer::new(None, false).parent(Some(PARENT), None).trace_id().is_none());
     }
 }

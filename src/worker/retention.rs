@@ -25,6 +25,10 @@ const PAGE: u64 = 200;
 /// the time belongs to others.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often it is tried to empty SQLite's write-ahead log after a sweep, and the pause between two tries.
+const JOURNAL_TRIES: u32 = 100;
+const JOURNAL_REST: Duration = Duration::from_millis(50);
+
 /// Erases what is past its retention. Cheap to clone.
 #[derive(Clone)]
 pub struct RetentionSweeper {
@@ -59,8 +63,11 @@ impl RetentionSweeper {
     /// Works until `shutdown`; the first sweep comes at once, if it is due.
     pub async fn run(self, shutdown: CancellationToken) {
         let interval = Duration::from_secs(self.interval_seconds.into());
+        let mut has_erased = false;
         while !shutdown.is_cancelled() {
-            match self.sweep_if_due(&shutdown).await {
+            let swept = self.sweep_if_due(&shutdown).await;
+            has_erased |= matches!(&swept, Ok(Some(swept)) if swept.events > 0);
+            match swept {
                 Ok(Some(swept)) if swept != (Swept { is_complete: true, ..Swept::default() }) => {
                     let Swept { organizations, events, deleted_rows, is_complete } = swept;
                     info!(organizations, events, deleted_rows, is_complete, "retention swept");
@@ -68,11 +75,34 @@ impl RetentionSweeper {
                 Ok(_) => {}
                 Err(error) => warn!(%error, "cannot sweep for retention"),
             }
+            if has_erased {
+                has_erased = !self.empty_journal(&shutdown).await;
+            }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(interval) => {}
             }
         }
+    }
+
+    /// Sees that what was erased does not stay in SQLite's write-ahead log. False if others were in the way all
+    /// the time.
+    async fn empty_journal(&self, shutdown: &CancellationToken) -> bool {
+        for _ in 0..JOURNAL_TRIES {
+            match self.store.empty_journal().await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(%error, "cannot empty the write-ahead log");
+                    return false;
+                }
+            }
+            let rest = tokio::time::sleep(JOURNAL_REST);
+            if shutdown.run_until_cancelled(rest).await.is_none() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Sweeps under the lease. `None` if another replica does it just now, or did lately.

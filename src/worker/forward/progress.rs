@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::log_stream::LogStreamKey,
-    store::{Delivery, Store},
+    store::{Delivery, Store, StoreError},
 };
 
 /// Between two transactions. A kill repeats at most what was delivered in this time.
@@ -103,32 +103,49 @@ fn add(waiting: &mut Waiting, delivery: Delivery, lost: CancellationToken) {
     }
 }
 
-/// Writes until the database takes it: what was delivered is delivered.
+/// Writes all of it together, or each by itself if the database refuses something of it for good: one
+/// stream's must not hold up the others.
 async fn commit(store: &Store, owner: &str, waiting: Waiting) {
     let mut waiting: Vec<_> = waiting.into_values().collect();
     waiting.sort_by(|(one, _), (other, _)| one.key.cmp(&other.key));
     let (deliveries, lost): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-    if deliveries.is_empty() {
+    if deliveries.is_empty() || commit_part(store, owner, &deliveries, &lost).await.is_ok() {
         return;
     }
+    for (delivery, lost) in deliveries.iter().zip(&lost) {
+        let (delivery, of) = (std::slice::from_ref(delivery), std::slice::from_ref(lost));
+        if let Err(error) = commit_part(store, owner, delivery, of).await {
+            let stream = &delivery[0].key.id;
+            tracing::error!(%stream, %error, "a log stream ends: it cannot be noted how far it is");
+            lost.cancel();
+        }
+    }
+}
+
+/// Writes until the database takes it, since what was delivered is delivered; fails where it never will.
+async fn commit_part(
+    store: &Store,
+    owner: &str,
+    deliveries: &[Delivery],
+    lost: &[CancellationToken],
+) -> Result<(), StoreError> {
     let mut told = false;
     loop {
-        match store.note_deliveries(owner, &deliveries).await {
+        match store.note_deliveries(owner, deliveries).await {
             Ok(moved) => {
-                for (moved, lost) in moved.iter().zip(&lost) {
-                    if !moved {
-                        lost.cancel();
-                    }
+                for (_, lost) in moved.iter().zip(lost).filter(|(moved, _)| !**moved) {
+                    lost.cancel();
                 }
-                return;
+                return Ok(());
             }
-            Err(error) => {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
                 if !told {
                     tracing::warn!(%error, "cannot note how far log streams are; trying again");
                     told = true;
                 }
                 tokio::time::sleep(REST).await;
             }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::log_stream::{LogStreamKey, LogStreamState},
-    forward::{BatchLimits, Failure, FailureKind, Sink},
+    forward::{BatchLimits, Failure, FailureKind, Sink, http::within_trace},
     service::{log_streams::event_of, system_log::SystemEvent, watch::Follower},
     store::{FailedDelivery, StoreError, StoredLogStream},
     telemetry::{StreamGauge, Telemetry, weakly},
@@ -278,7 +278,7 @@ impl Runner {
             destination,
             metrics,
         };
-        let result = attempt.deliver(batch).await;
+        let result = within_trace(span.traceparent(), attempt.deliver(batch)).await;
         match &result {
             Ok(()) => self.gauge.delivered(self.learned.next),
             Err(failure) => {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use audit_logs::domain::clock::SystemClock;
+use audit_logs::{
+    domain::{clock::SystemClock, timestamp::Timestamp},
+    proto::v1::LogStreamsCreateRequest,
+};
 
 use super::support::{
     TOKEN, create, https_receiver, record, server, stream_of_acme, to_https, until_arrived,
@@ -82,10 +85,7 @@ async fn a_lease_without_a_worker_is_given_back() {
     // A second one, held by this replica in name only, for an hour.
     let second = create(
         &server,
-        audit_logs::proto::v1::LogStreamsCreateRequest {
-            paused: true,
-            ..stream_of_acme(to_https(&receiver, TOKEN))
-        },
+        LogStreamsCreateRequest { paused: true, ..stream_of_acme(to_https(&receiver, TOKEN)) },
     )
     .await;
     let hold = format!(
@@ -95,4 +95,32 @@ async fn a_lease_without_a_worker_is_given_back() {
     server.execute(&hold).await;
     record(&mut server.client().await, "acme", 1).await;
     super::support::until_next(&server, &second, 2).await;
+}
+
+/// Those of a version that is not known here would come first for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_cannot_be_read_keep_no_others_from_being_taken() {
+    let mut server = server(Engine::Sqlite).await;
+    let receiver = https_receiver().await;
+    for _ in 0..5 {
+        let paused = stream_of_acme(to_https(&receiver, TOKEN));
+        create(&server, LogStreamsCreateRequest { paused: true, ..paused }).await;
+    }
+    // Its worker would take them too.
+    server.stop().await;
+    // Of another replica that died lately, and those that nobody here can read.
+    let ids = "(SELECT id FROM log_streams ORDER BY id LIMIT 3)";
+    for change in [
+        "UPDATE log_streams SET lease_owner = NULL, lease_until = 1".to_owned(),
+        format!(
+            "UPDATE log_streams SET destination = '{{\"kind\":\"later\"}}', lease_until = 0 WHERE id IN {ids}"
+        ),
+    ] {
+        server.execute(&change).await;
+    }
+    let store = server.store().await;
+    server.execute("UPDATE log_streams SET state = 'active'").await;
+    let (now, until) = (Timestamp::from_micros(1_000), Timestamp::from_micros(i64::MAX));
+    let leased = store.lease_log_streams("me", now, until, 2).await.unwrap();
+    assert_eq!((leased.streams.len(), leased.unreadable.len()), (2, 3));
 }

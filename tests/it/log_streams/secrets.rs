@@ -4,21 +4,28 @@ use std::sync::Arc;
 
 use audit_logs::{
     domain::clock::SystemClock,
-    proto::v1::{LogStreamState, LogStreamsListRequest, LogStreamsResumeRequest},
+    proto::v1::{
+        LogStreamState, LogStreamsCreateRequest, LogStreamsListRequest, LogStreamsResumeRequest,
+        OrganizationsDeleteRequest,
+    },
 };
 use prost::Message;
 use tonic::Code;
 
 use super::support::{
-    KEY, TOKEN, create, get, https_receiver, prepare, record, server, settings, stream_of_acme,
-    to_https, until_arrived, until_next, until_state,
+    KEY, TOKEN, add_organization, create, get, https_receiver, prepare, record, server, settings,
+    stream_of_acme, to_https, until_arrived, until_next, until_state,
 };
-use crate::support::{Engine, TestServer, on_every_engine, status::Refusal, until};
+use crate::{
+    receivers::Fault,
+    support::{Engine, TestServer, on_every_engine, status::Refusal, until},
+};
 
 on_every_engine!(
     without_a_key_secrets_are_refused,
     secrets_are_neither_told_nor_readable_in_the_database,
     the_key_can_be_changed,
+    they_go_with_their_organization,
 );
 
 /// Another key.
@@ -104,4 +111,27 @@ async fn the_key_can_be_changed(engine: Engine) {
     ids.extend(record(&mut new.client().await, "acme", 1).await);
     until_arrived(&receiver, 3).await;
     assert_eq!(receiver.ids(), ids);
+}
+
+async fn they_go_with_their_organization(engine: Engine) {
+    let (server, receiver) = (server(engine).await, https_receiver().await);
+    add_organization(&server, "other").await;
+    receiver.misbehave(Fault::Echo, 1);
+    create(&server, stream_of_acme(to_https(&receiver, TOKEN))).await;
+    let other = LogStreamsCreateRequest {
+        organization_id: "other".into(),
+        ..stream_of_acme(to_https(&receiver, TOKEN))
+    };
+    let other = create(&server, other).await;
+    record(&mut server.client().await, "acme", 1).await;
+    until("there is a dead letter", async || {
+        (server.count("log_stream_dead_letters").await == 1).then_some(())
+    })
+    .await;
+    let request = OrganizationsDeleteRequest { organization_id: "acme".into() };
+    server.organizations().await.delete(request).await.unwrap();
+    assert_eq!(server.count("log_stream_dead_letters").await, 0);
+    assert_eq!(server.count("log_streams").await, 1);
+    record(&mut server.client().await, "other", 1).await;
+    until_next(&server, &other, 1).await;
 }

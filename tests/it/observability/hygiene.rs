@@ -89,7 +89,7 @@ pub fn metrics_url(server: &Server) -> String {
     format!("http://{}", rest.split_once('"').unwrap().0)
 }
 
-fn with_key<T>(message: T, key: &str) -> Request<T> {
+pub fn with_key<T>(message: T, key: &str) -> Request<T> {
     let mut request = Request::new(message);
     let value: MetadataValue<_> = format!("Bearer {key}").parse().unwrap();
     request.metadata_mut().insert("authorization", value);

@@ -1,13 +1,22 @@
 //! `/metrics`: what happened is counted, and nobody is named.
 
+use std::time::Duration;
+
 use audit_logs::proto::v1::{BatchCreateEventsRequest, GetEventRequest};
 
-use super::names::{number, page};
-use crate::support::{
-    Engine, TestServer, create_event, on_every_engine, schema_for, server::ROOT_KEY,
+use super::names::{number, page, try_number};
+use crate::{
+    lanes::Blockade,
+    support::{
+        Engine, TestServer, create_event, on_every_engine, schema_for, server::ROOT_KEY, until,
+    },
 };
 
-on_every_engine!(what_happens_is_counted, operators_are_served_apart);
+on_every_engine!(
+    what_happens_is_counted,
+    calls_whose_clients_leave_are_counted,
+    operators_are_served_apart,
+);
 
 async fn server(engine: Engine) -> TestServer {
     let listen = Some(([127, 0, 0, 1], 0).into());
@@ -58,6 +67,35 @@ async fn what_happens_is_counted(engine: Engine) {
     assert!(number(&page, "process_memory_usage_bytes", &[]) > 1_000_000);
     // Nobody is named.
     assert!(!page.contains("acme") && !page.contains("sk_") && !page.contains("doc."), "{page}");
+}
+
+async fn calls_whose_clients_leave_are_counted(engine: Engine) {
+    let server = server(engine).await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    let blockade = Blockade::begin(engine, &server).await;
+    let http = reqwest::Client::builder().build().unwrap();
+    let body = r#"{"organization_id":"acme","event":{"action":"doc.read","occurred_at":"2026-01-02T03:04:05Z",
+        "actor":{"id":"a","type":"user"},"targets":[{"id":"d","type":"document"}],"context":{"location":"x"}}}"#;
+    let request = http.post(format!("{}/audit_logs/events", server.url)).bearer_auth(ROOT_KEY);
+    let asked = request.body(body).timeout(Duration::from_secs(1)).send();
+    let called = tokio::time::timeout(
+        Duration::from_secs(1),
+        client.create_event(create_event("acme", "doc.read")),
+    );
+    let (asked, called) = tokio::join!(asked, called);
+    assert!(asked.unwrap_err().is_timeout() && called.is_err());
+    until("both are counted", async || {
+        let page = page(&server).await;
+        let called = [("rpc_response_status_code", "CANCELLED")];
+        let asked = [("http_response_status_code", "499")];
+        let called = try_number(&page, "rpc_server_call_duration_seconds_count", &called);
+        let asked = try_number(&page, "http_server_request_duration_seconds_count", &asked);
+        (called == Some(1) && asked == Some(1)).then_some(())
+    })
+    .await;
+    blockade.end().await;
 }
 
 async fn operators_are_served_apart(engine: Engine) {

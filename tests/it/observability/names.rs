@@ -24,6 +24,11 @@ pub async fn page(server: &TestServer) -> String {
 
 /// The sum of the series of a name that have these labels; fails if there is none.
 pub fn number(page: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
+    try_number(page, name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in {page}"))
+}
+
+/// The same; none if there is no such series.
+pub fn try_number(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
     let is_meant = |series: &&str| {
         let (own, rest) = series.split_once('{').unwrap_or((series, ""));
         own.split(' ').next() == Some(name)
@@ -31,8 +36,8 @@ pub fn number(page: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
     };
     let found: Vec<_> =
         page.lines().filter(|line| !line.starts_with('#')).filter(is_meant).collect();
-    assert!(!found.is_empty(), "no {name} {labels:?} in {page}");
-    found.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    let value = |line: &&str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+    (!found.is_empty()).then(|| found.iter().map(value).sum())
 }
 
 /// The families of a page with their kinds.

@@ -2,16 +2,21 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use audit_logs::proto::v1::CreateExportRequest;
+use audit_logs::proto::v1::{CreateExportRequest, log_streams_client::LogStreamsClient};
 use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
-use tonic::Request;
+use tonic::{Request, transport::Channel};
 
-use super::sink::{Sink, texts};
+use super::{
+    hygiene::with_key,
+    sink::{Sink, texts},
+};
 use crate::{
+    log_streams::support::{KEY, TOKEN, stream_of_acme, to_https},
     program::process::Program,
+    receivers::{GenericHttps, Receiver, RequestForm},
     support::{Engine, at, create_event, on_every_engine, schema_for, server::ROOT_KEY, until},
 };
 
@@ -169,4 +174,31 @@ async fn what_cannot_be_spoken_is_refused_and_a_collector_that_is_away_hurts_nob
     client.create_action_schema(schema_for("doc.read")).await.unwrap();
     client.create_event(create_event("acme", "doc.read")).await.unwrap();
     assert_eq!(server.stop().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_is_told_the_trace_of_its_batch() {
+    let sink = Sink::start().await;
+    let program = traced(Engine::Sqlite, &sink)
+        .await
+        .with("AUDIT_LOGS_LOG_STREAMS_ALLOWED_NETWORKS", "127.0.0.0/8")
+        .with("AUDIT_LOGS_SECRETS_KEY", KEY);
+    let server = program.serve().await;
+    let mut client = server.client().await;
+    client.create_action_schema(schema_for("doc.read")).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    // The organization is there now; the stream begins with what comes next.
+    let receiver = Receiver::start(GenericHttps::new(TOKEN, RequestForm::Json)).await;
+    let channel = Channel::from_shared(server.url.clone()).unwrap().connect().await.unwrap();
+    let stream = stream_of_acme(to_https(&receiver, TOKEN));
+    let request = with_key(stream, ROOT_KEY);
+    LogStreamsClient::new(channel).create(request).await.unwrap();
+    client.create_event(create_event("acme", "doc.read")).await.unwrap();
+    until("it was delivered", async || (receiver.count() == 1).then_some(())).await;
+    let told = receiver.last_headers()["traceparent"].to_str().unwrap().to_owned();
+    let batch = until("the batch is exported", async || {
+        sink.spans().into_iter().find(|span| span.name == "forward batch")
+    })
+    .await;
+    assert_eq!(told, format!("00-{}-{}-01", hex(&batch.trace_id), hex(&batch.span_id)));
 }

@@ -8,14 +8,19 @@ use audit_logs::{
 };
 use futures::StreamExt;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait};
+use tokio::io::AsyncWriteExt;
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use super::process::{Program, Server};
-use crate::support::{
-    Engine, Refusal, at, create_event, on_every_engine, postgres::is_available, schema_for, until,
+use crate::{
+    abuse::frames,
+    support::{
+        Engine, Refusal, at, create_event, on_every_engine, postgres::is_available, schema_for,
+        until,
+    },
 };
 
 on_every_engine!(
@@ -129,12 +134,17 @@ async fn an_idle_connection_is_no_reason_to_wait(engine: Engine) {
     let server = program.serve().await;
     let mut client = server.client().await;
     client.create_action_schema(schema_for("doc.read")).await.unwrap();
-    let silent = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await;
-    let silent = silent.unwrap();
+    let address = server.url.trim_start_matches("http://");
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    // One that never says all of what it wants, and one of HTTP/2 that does not answer.
+    let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx: ").await.unwrap();
+    let (_sender, mut deaf) = frames::connect(address).await;
+    deaf.until(frames::SETTINGS).await.unwrap();
     let outcome = server.stop().await;
     assert!(!outcome.stderr.contains("calls did not end in time"), "{outcome:?}");
     outcome.expect_success();
-    drop((client, silent));
+    drop((client, silent, half, deaf));
 }
 
 /// Whether a session of the server waits for a lock that this one holds.

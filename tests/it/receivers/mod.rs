@@ -144,6 +144,7 @@ struct State {
     accepted: Vec<Value>,
     requests: usize,
     replies: Vec<(u16, String)>,
+    headers: HeaderMap,
 }
 
 /// A receiver that runs until it is dropped.
@@ -222,6 +223,11 @@ impl<P: Protocol> Receiver<P> {
         self.state().requests
     }
 
+    /// The headers of the last request.
+    pub fn last_headers(&self) -> HeaderMap {
+        self.state().headers.clone()
+    }
+
     /// Status and body of the answers that the rules gave, in order.
     pub fn replies(&self) -> Vec<(u16, String)> {
         self.state().replies.clone()
@@ -291,6 +297,7 @@ async fn answer<P: Protocol>(
     let fault = {
         let mut state = state.lock().unwrap();
         state.requests += 1;
+        state.headers.clone_from(&received.headers);
         if delivers { next_fault(&mut state, received.body.len()) } else { None }
     };
     let takes = matches!(fault, None | Some(Fault::Drip | Fault::CloseInAnswer));

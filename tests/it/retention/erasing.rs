@@ -10,12 +10,13 @@ use audit_logs::{
 };
 use futures::StreamExt;
 use serde_json::Value;
+use sqlx::{Connection, Executor};
 use tonic::Code;
 
 use super::{DAY, Trail};
 use crate::{
     program::{process::Program, verify::receipt::as_json},
-    support::{Engine, Refusal, at, create_event, on_every_engine, schema_for},
+    support::{Engine, Refusal, at, create_event, on_every_engine, schema_for, until},
     transparency::{by_sequence, check_receipt, checkpoint, create_batch, grow, hash, key_of, log},
 };
 
@@ -28,6 +29,7 @@ on_every_engine!(
     a_program_verifies_what_is_left,
     everything_can_go,
     salts_are_gone_from_the_file,
+    salts_are_gone_from_the_journal,
 );
 
 fn with_receipt(organization: &str) -> CreateEventRequest {
@@ -287,5 +289,32 @@ async fn salts_are_gone_from_the_file(engine: Engine) {
     for receipt in receipts[..260].iter().step_by(13) {
         assert!(!contains(&receipt.salt), "{}", receipt.sequence);
         assert!(!contains(&receipt.canonical_event), "{}", receipt.sequence);
+    }
+}
+
+/// While the service runs: in the write-ahead log too, which is long because somebody read meanwhile.
+async fn salts_are_gone_from_the_journal(engine: Engine) {
+    if engine != Engine::Sqlite {
+        assert!(Trail::new(engine).await.store.empty_journal().await.unwrap());
+        return;
+    }
+    let (trail, receipts) = aged(engine).await;
+    let url = trail.server.settings.database_url();
+    let mut reader = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for sql in ["BEGIN", "SELECT COUNT(*) FROM events"] {
+        reader.execute(sql).await.unwrap();
+    }
+    trail.sweep().await;
+    assert!(!trail.store.empty_journal().await.unwrap(), "somebody reads");
+    reader.close().await.unwrap();
+    until("it is empty", async || trail.store.empty_journal().await.unwrap().then_some(())).await;
+    let mut found = Vec::new();
+    for name in ["test.db", "test.db-wal"] {
+        found.extend(std::fs::read(trail.server.settings.data_dir.join(name)).unwrap());
+    }
+    let contains = |bytes: &[u8]| found.windows(bytes.len()).any(|window| window == bytes);
+    assert!(contains(&receipts[265].salt));
+    for receipt in receipts[..260].iter().step_by(13) {
+        assert!(!contains(&receipt.salt), "{}", receipt.sequence);
     }
 }

@@ -5,8 +5,14 @@ mod refusing;
 mod renewing;
 mod speaking;
 
+use std::sync::Arc;
+
 use audit_logs::client::{Client, Trust};
 use reqwest::{Certificate, ClientBuilder};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 
 use self::authority::{Authority, Identity};
 use crate::{
@@ -65,6 +71,21 @@ impl Secured {
         self.program.write("me.pem", &identity.certificate);
         self.program.write("me.key", &identity.key);
         Trust::read(Some(&ca), Some(&certificate), Some(&key)).unwrap()
+    }
+
+    /// How a client speaks TLS 1.3 that knows the server and shows itself as `identity`.
+    pub fn rustls(&self, identity: &Identity) -> ClientConfig {
+        let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&self.authority.pem)).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate(&identity.certificate)], key)
+            .unwrap()
     }
 
     /// A client of gRPC.

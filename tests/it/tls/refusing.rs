@@ -1,9 +1,13 @@
 //! What is no TLS, and settings that make none.
 
+use std::sync::Arc;
+
+use rustls::{HandshakeKind, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_rustls::TlsConnector;
 
 use super::{Authority, Secured, program_path, write_identity};
 use crate::{
@@ -90,5 +94,30 @@ async fn plaintext_beyond_loopback_wants_a_word() {
     // Where there is IPv6.
     if std::net::TcpListener::bind("[::1]:0").is_ok() {
         program.start(&["serve", "--listen", "[::1]:0"]).listening().await;
+    }
+}
+
+/// A session that goes on would be one whose client's certificate, which may have run out, nobody looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_client_certificate_is_looked_at() {
+    let clients = Authority::new();
+    for (authority, expected) in
+        [(None, HandshakeKind::Resumed), (Some(&clients), HandshakeKind::Full)]
+    {
+        let server = Secured::start(authority, &[]).await;
+        let connector = TlsConnector::from(Arc::new(server.rustls(&clients.client())));
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let stream = TcpStream::connect(server.address()).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            // Tickets come with the first answer.
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"HTTP/1.1 200");
+            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, expected]);
     }
 }
