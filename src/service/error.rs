@@ -62,7 +62,9 @@ pub enum Error {
         id: String,
     },
     /// The organization is the service's own.
-    #[error("the organization is the service's own log of the environment; it can only be read")]
+    #[error(
+        "the organization is the service's own log of the environment; it can be read, kept longer and held"
+    )]
     OrganizationReserved,
     /// The destination of a log stream has secrets, and there is no key to encrypt them.
     #[error(

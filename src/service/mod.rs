@@ -38,7 +38,7 @@ use crate::{
         schema_check::TargetRule,
     },
     export::files::ExportFiles,
-    store::Store,
+    store::{Store, StoreError},
     telemetry::{self, Telemetry},
 };
 use error::{Error, Kind, Result};
@@ -222,7 +222,15 @@ impl Services {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let done = tokio::spawn(telemetry::carry(telemetry::current(), work)).await;
+    let recorded = async {
+        let done = work.await;
+        if let Err(Error::Store(StoreError::Unavailable(_))) = &done {
+            // The answer to its commit may be what was lost.
+            tracing::warn!("a change may have been made that the system log does not have");
+        }
+        done
+    };
+    let done = tokio::spawn(telemetry::carry(telemetry::current(), recorded)).await;
     done.unwrap_or_else(|_| Err(Error::Internal("a piece of work failed".to_owned())))
 }
 

@@ -99,6 +99,12 @@ impl Pool {
         self.current().get_sqlite_connection_pool().clone()
     }
 
+    /// Whether every connection of PostgreSQL that there may be is there and in use.
+    pub(super) fn is_full(&self) -> bool {
+        let pool = self.postgres();
+        pool.num_idle() == 0 && pool.size() >= pool.options().get_max_connections()
+    }
+
     /// Who tells when answers are lost.
     pub(super) fn losses(&self) -> &Losses {
         &self.losses
