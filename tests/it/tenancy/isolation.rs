@@ -271,6 +271,7 @@ async fn nobody_sees_another_tenant(engine: Engine) {
     let of_routes = routes().into_iter().map(|(path, operation)| (operation, route(&world, path)));
     let ids = Ids::of(&world);
     let (mut matrix, mut wrong) = (Matrix::default(), Vec::new());
+    let before = of_acme(server).await;
     for (operation, call) in rpcs.chain(of_routes) {
         let scope = operation.permission().scope;
         let keys = [Some(&*foreign), Some(&*limited), Some(&*without[scope.as_str()]), None];
@@ -297,7 +298,29 @@ async fn nobody_sees_another_tenant(engine: Engine) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(of_acme(server).await, before, "what was refused changed something");
     matrix.compare();
+}
+
+/// What any change to the tenant would change.
+async fn of_acme(server: &TestServer) -> Vec<Vec<i64>> {
+    let mut values = Vec::new();
+    for (column, table, condition) in [
+        ("COUNT(*)", "events", "organization_id = 'acme'"),
+        ("updated_at", "organizations", "id = 'acme'"),
+        ("COUNT(*)", "organizations", "id = 'acme' AND deleted_at IS NULL"),
+        ("retention_days", "organizations", "id = 'acme' AND retention_days IS NOT NULL"),
+        ("COUNT(*)", "log_retention", "organization_id = 'acme' AND held_at IS NOT NULL"),
+        ("updated_at", "log_streams", "organization_id = 'acme'"),
+        ("generation", "log_streams", "organization_id = 'acme'"),
+        ("COUNT(*)", "exports", "organization_id = 'acme'"),
+        ("COUNT(*)", "exports", "organization_id = 'acme' AND state = 'cancelled'"),
+        ("COUNT(*)", "api_keys", "revoked_at IS NOT NULL"),
+    ] {
+        let sql = format!("SELECT {column} FROM {table} WHERE {condition} ORDER BY 1");
+        values.push(server.query_integers(&sql).await);
+    }
+    values
 }
 
 /// Per RPC or route, what each caller got.
