@@ -137,29 +137,49 @@ pub enum Form {
     Http,
 }
 
-/// The body of an answer that takes room for its bytes until the client took them. Without room it ends.
+/// Bytes, and what is held as long as anybody has them.
+///
+/// An HTTP/2 stack takes a frame over as soon as its stream has room for one byte, and keeps the rest: only the
+/// end of the bytes themselves says that they are sent.
+struct Kept<G> {
+    bytes: Bytes,
+    _held: G,
+}
+
+impl<G> AsRef<[u8]> for Kept<G> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The same bytes, which hold `held` until they are sent or given up.
+pub fn keep<G: Send + 'static>(bytes: Bytes, held: G) -> Bytes {
+    Bytes::from_owner(Kept { bytes, _held: held })
+}
+
+/// The body of an answer whose bytes take room until they are sent. Without room it ends.
 pub struct Weighed {
     inner: Body,
     form: Form,
     room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
     over: bool,
 }
 
 impl Weighed {
     /// The body finds a permit in `room` for each byte of a frame that is not small.
     pub const fn new(inner: Body, form: Form, room: Arc<Semaphore>) -> Self {
-        Self { inner, form, room, held: None, over: false }
+        Self { inner, form, room, over: false }
     }
 
-    /// Whether there is room for a frame.
-    fn take(&mut self, bytes: usize) -> bool {
+    /// The frame with its room, if there is any.
+    fn weigh(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
         if bytes <= SMALL {
-            return true;
+            return Some(frame);
         }
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.held = self.room.clone().try_acquire_many_owned(count).ok();
-        self.held.is_some()
+        let held = self.room.clone().try_acquire_many_owned(count).ok()?;
+        Some(frame.map_data(|bytes| keep(bytes, held)))
     }
 }
 
@@ -172,18 +192,15 @@ impl HttpBody for Weighed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        // Who asks for more has room for it: what there was before is taken.
-        this.held = None;
         if this.over {
             return Poll::Ready(None);
         }
-        let frame = std::task::ready!(Pin::new(&mut this.inner).poll_frame(context));
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
+        let frame = match std::task::ready!(Pin::new(&mut this.inner).poll_frame(context)) {
+            Some(Ok(frame)) => this.weigh(frame),
+            rest => return Poll::Ready(rest),
         };
-        if this.take(bytes) {
-            return Poll::Ready(frame);
+        if let Some(frame) = frame {
+            return Poll::Ready(Some(Ok(frame)));
         }
         this.over = true;
         this.inner = Body::empty();
@@ -263,24 +280,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_taken_makes_room() {
-        let room = Arc::new(Semaphore::new(SMALL + 1));
+    async fn what_was_sent_makes_room() {
+        let room = Arc::new(Semaphore::new(2 * (SMALL + 1)));
         let mut body = weighed(Form::Grpc, &room);
-        let mut left = Vec::new();
+        let (mut frames, mut left) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {
-            assert!(frame.unwrap().is_data());
+            frames.push(frame.unwrap().into_data().unwrap());
             left.push(room.available_permits());
         }
-        assert_eq!(left, [0, SMALL + 1, 0]);
+        assert_eq!(left, [SMALL + 1, SMALL + 1, 0]);
+        // Whoever sends them has them still, or what is left of one.
         drop(body);
+        let rest = frames[0].split_off(SMALL);
+        frames.truncate(1);
         assert_eq!(room.available_permits(), SMALL + 1);
+        drop(frames);
+        assert_eq!((rest.as_ref(), room.available_permits()), (&[7][..], SMALL + 1));
+        drop(rest);
+        assert_eq!(room.available_permits(), 2 * (SMALL + 1));
     }
 
     #[tokio::test]
     async fn without_room_an_answer_ends_and_says_so() {
         let room = Arc::new(Semaphore::new(SMALL + 1));
         let mut first = weighed(Form::Grpc, &room);
-        assert!(first.frame().await.unwrap().unwrap().is_data());
+        let _sending = first.frame().await.unwrap().unwrap().into_data().unwrap();
         let mut second = weighed(Form::Grpc, &room);
         let told = second.frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(told["grpc-status"], "8");

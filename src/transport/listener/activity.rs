@@ -17,6 +17,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::transport::body::keep;
+
 /// Most bytes that a connection may send while it has no call: more than what a client that was refused
 /// can have on its way, which is the window of the connection. Who sends more floods it, with SETTINGS, PING
 /// or DATA.
@@ -29,11 +31,12 @@ const PREFACE: u64 = 24;
 #[derive(Debug)]
 pub struct Activity {
     calls: AtomicUsize,
-    had_calls: AtomicU64,
+    had_calls: AtomicUsize,
     received: AtomicU64,
     beside_calls: AtomicU64,
     idle_since: Mutex<Instant>,
-    /// The calls whose answers wait for the client, by their numbers, and since when.
+    handed_over: AtomicU64,
+    /// What of answers waits for the client, by number, and since when.
     waiting: Mutex<HashMap<u64, Instant>>,
 }
 
@@ -42,10 +45,11 @@ impl Activity {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             calls: AtomicUsize::new(0),
-            had_calls: AtomicU64::new(0),
+            had_calls: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             beside_calls: AtomicU64::new(0),
             idle_since: Mutex::new(Instant::now()),
+            handed_over: AtomicU64::new(0),
             waiting: Mutex::default(),
         })
     }
@@ -53,9 +57,9 @@ impl Activity {
     /// Counts a call until its answer ends.
     pub fn begin(self: &Arc<Self>) -> Call {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let number = self.had_calls.fetch_add(1, Ordering::Relaxed);
+        self.had_calls.fetch_add(1, Ordering::Relaxed);
         self.beside_calls.store(0, Ordering::Relaxed);
-        Call { activity: self.clone(), number }
+        Call(self.clone())
     }
 
     /// Whether the other side has made a call, or said at least that it speaks HTTP/2.
@@ -72,7 +76,14 @@ impl Activity {
         self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// For how long the client has not taken what an answer has for it: of the answer that waits longest.
+    /// Notes that bytes wait for the client from now on.
+    fn hand_over(self: &Arc<Self>) -> Waiting {
+        let number = self.handed_over.fetch_add(1, Ordering::Relaxed);
+        self.waiting().insert(number, Instant::now());
+        Waiting { activity: self.clone(), number }
+    }
+
+    /// For how long the client has not taken what an answer has for it: of what waits longest.
     pub fn untaken(&self) -> Duration {
         let longest = self.waiting().values().min().map(Instant::elapsed);
         longest.unwrap_or_default()
@@ -95,46 +106,38 @@ impl Activity {
 
 /// A call that runs.
 #[derive(Debug)]
-pub struct Call {
-    activity: Arc<Activity>,
-    number: u64,
-}
-
-impl Call {
-    /// Something waits for the client from now on.
-    fn waits(&self) {
-        self.activity.waiting().insert(self.number, Instant::now());
-    }
-
-    /// The client has room for more, so nothing waits for it.
-    fn is_asked(&self) {
-        self.activity.waiting().remove(&self.number);
-    }
-}
+pub struct Call(Arc<Activity>);
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.is_asked();
-        if self.activity.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let idle_since = &self.activity.idle_since;
-            *idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if self.0.calls.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
     }
 }
 
-/// The body of an answer, whose call runs until the client took the last of it.
+/// Bytes that wait for the client.
+struct Waiting {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.activity.waiting().remove(&self.number);
+    }
+}
+
+/// The body of an answer, whose call runs until it has ended.
 pub struct Answer {
     inner: Body,
     call: Call,
-    is_empty: bool,
 }
 
 impl Answer {
     /// The answer of `call`.
-    pub fn new(inner: Body, call: Call) -> Self {
-        call.waits();
-        let is_empty = inner.is_end_stream();
-        Self { inner, call, is_empty }
+    pub const fn new(inner: Body, call: Call) -> Self {
+        Self { inner, call }
     }
 }
 
@@ -142,22 +145,17 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    /// Is asked for a frame only while the client has room for it.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.call.is_asked();
-        let frame = Pin::new(&mut self.inner).poll_frame(context);
-        if matches!(frame, Poll::Ready(Some(_))) {
-            self.call.waits();
-        }
-        frame
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        let activity = &self.call.0;
+        polled.map_ok(|frame| frame.map_data(|bytes| keep(bytes, activity.hand_over())))
     }
 
-    /// Says no even after the last frame, or nobody would ask again once the client has taken that.
     fn is_end_stream(&self) -> bool {
-        self.is_empty
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

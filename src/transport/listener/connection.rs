@@ -36,7 +36,7 @@ const CALL_WINDOW: u32 = 1_024 * 1_024;
 /// The same for a connection: more, so that a stream that is not read for a while, as back-pressure, does
 /// not hold up the other calls beside it.
 pub const CONNECTION_WINDOW: u32 = 8 * CALL_WINDOW;
-/// How long a peer may take to answer whether it is there.
+/// How long a peer may take to answer whether it is there, unless it is asked more often.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// How many calls a client may begin and reset before the service looked at them (CVE-2023-44487), and how
 /// many it may make the service reset: then the connection is closed (RFC 9113, section 10.5).
@@ -86,7 +86,7 @@ impl Connections {
             .max_local_error_reset_streams(FORCED_RESETS)
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(rules.keepalive)
-            .keep_alive_timeout(KEEPALIVE_ANSWER);
+            .keep_alive_timeout(rules.keepalive.min(KEEPALIVE_ANSWER));
         Self { router: routes.prepare().into_axum_router(), tls, builder, rules, drain }
     }
 
@@ -94,8 +94,9 @@ impl Connections {
     pub fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
         // Small answers must not wait for a full segment.
         stream.set_nodelay(true)?;
+        let every = self.rules.keepalive;
         let keepalive =
-            TcpKeepalive::new().with_time(self.rules.keepalive).with_interval(KEEPALIVE_ANSWER);
+            TcpKeepalive::new().with_time(every).with_interval(every.min(KEEPALIVE_ANSWER));
         SockRef::from(stream).set_tcp_keepalive(&keepalive)
     }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    Victim, closed, dial,
+    PATIENCE, Victim, closed, dial,
     frames::{
         ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
         call, connect, frame,
@@ -98,10 +98,9 @@ async fn requests_that_come_drop_by_drop_are_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_without_calls_is_looked_after_and_sent_away() {
+async fn a_connection_without_calls_is_sent_away() {
     let victim = Victim::start(&[
-        ("AUDIT_LOGS_LIMITS_KEEPALIVE_SECONDS", "1"),
-        ("AUDIT_LOGS_LIMITS_IDLE_SECONDS", "5"),
+        ("AUDIT_LOGS_LIMITS_IDLE_SECONDS", "2"),
         ("AUDIT_LOGS_LIMITS_HANDSHAKE_SECONDS", "5"),
         ("AUDIT_LOGS_LIMITS_STREAMS_PER_CONNECTION", "77"),
     ])
@@ -114,10 +113,24 @@ async fn a_connection_without_calls_is_looked_after_and_sent_away() {
     };
     // SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, section 6.5.2).
     assert_eq!((setting(3), setting(6)), (Some(77), Some(32_768)));
-    receiver.until(PING).await.expect("it is asked whether it is there");
     receiver.until(GOAWAY).await.expect("it is sent away");
     // Whether it goes or not.
     receiver.end().await;
+    victim.recovers().await;
+}
+
+/// A client that is gone without a word, in the middle of a call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_say_that_it_is_there_is_given_up() {
+    let victim = Victim::start(&[("AUDIT_LOGS_LIMITS_KEEPALIVE_SECONDS", "2")]).await;
+    let (mut sender, mut receiver) = connect(victim.address()).await;
+    let headers = call("/grpc.health.v1.Health/Watch", "");
+    let asked = [frame(HEADERS, END_HEADERS, 1, &headers), frame(DATA, END_STREAM, 1, &[0; 5])];
+    sender.send(&asked.concat()).await.unwrap();
+    receiver.until(DATA).await.expect("it watches");
+    receiver.until(PING).await.expect("it is asked whether it is there");
+    // The call would go on for ever.
+    tokio::time::timeout(PATIENCE, receiver.end()).await.expect("the connection is closed");
     victim.recovers().await;
 }
 
